@@ -1,0 +1,72 @@
+# Everything here can be run twice in a row, and with no network once its parts are there.
+
+PARTS   := .parts
+ENGINE  := $(PARTS)/node_modules/.stamp
+COUNTRY := $(PARTS)/country.mmdb
+DEV     := node_modules/.stamp
+BIN     := bin/footfall
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+export CGO_ENABLED := 0
+# A test that needs longer than this hangs.
+TEST_TIMEOUT := 15m
+
+.PHONY: run build parts test test-quick race lint bench fuzz generate demo clean
+
+## run: set up, build and serve with the embedded store
+run: build
+	$(BIN) serve $(ARGS)
+
+## demo: set up, build, fill a demo site and serve it
+demo: build
+	$(BIN) demo $(ARGS)
+
+build: parts
+	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/footfall
+
+## parts: the embedded engine and the country data, below .parts
+parts: $(ENGINE) $(COUNTRY)
+
+$(ENGINE): deploy/parts/package.json deploy/parts/package-lock.json
+	@deploy/need npm npm nodejs
+	mkdir -p $(PARTS)
+	cp deploy/parts/package.json deploy/parts/package-lock.json $(PARTS)/
+	cd $(PARTS) && npm ci --no-fund --no-audit --loglevel=error
+	touch $@
+
+$(COUNTRY): $(ENGINE) $(wildcard cmd/geodata/*.go)
+	go run ./cmd/geodata $(PARTS)/node_modules/@ip-location-db/geo-whois-asn-country-mmdb/geo-whois-asn-country.mmdb $@
+
+$(DEV): package.json package-lock.json
+	@deploy/need npm npm nodejs
+	npm ci --no-fund --no-audit --loglevel=error
+	touch $@
+
+.PHONY: test-parts
+test-parts: parts $(DEV)
+	@deploy/need chromium chromium
+	@deploy/need clickhouse-server clickhouse-server clickhouse-client
+
+## test: every test: unit, real ClickHouse server, embedded engine, real browser
+test: test-parts build
+	go tool gotestsum --format pkgname -- -p 2 -timeout $(TEST_TIMEOUT) ./...
+
+## test-quick: the packages that start nothing
+test-quick:
+	go test ./event ./anonymize ./beacon/email ./collector/classify ./dashboard/auth ./dashboard/statsapi
+
+## race: the packages that share memory, under the race detector
+race: test-parts
+	CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) ./event ./anonymize ./collector/... ./dashboard/auth
+
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'gofmt would change:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+## generate: rebuild the committed scripts
+generate: $(DEV)
+	go generate ./...
+
+clean:
+	rm -rf bin artifacts
