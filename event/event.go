@@ -110,8 +110,10 @@ type Event struct {
 
 // Batch is the unit of storing: the events of one sealed spool segment. ID is never
 // zero and is the same whenever the segment is replayed, so that a store can tell
-// whether it already holds the batch.
+// whether it already holds the batch. Replayed is set when the segment was found on disk
+// at start: an earlier process may have stored the batch already, so the store asks first.
 type Batch struct {
-	ID     uint64
-	Events []Event
+	ID       uint64
+	Events   []Event
+	Replayed bool
 }

@@ -20,6 +20,7 @@ func TestServerLives(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		opt.DialTimeout = timeout // the handshake knows no context
 		c, err := clickhouse.Open(opt)
 		if err != nil {
 			t.Fatal(err)
