@@ -1,0 +1,358 @@
+package anonymize
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dchest/siphash"
+)
+
+// How far the clock may have moved since it was last seen. A key that was passed over is gone, so a
+// clock that is wrong must not move the keys: were it set right again, everybody would keep
+// one id until the date to which they moved.
+const (
+	// MaxStep bounds one step of a running program, in days: it may have been
+	// suspended, but a longer leap is a wrong clock more often than not.
+	MaxStep = 7
+	// MaxDowntime bounds the time between two runs, in days. A program that really was
+	// down for longer loses nothing by new keys, which is what the error of [Open] says.
+	MaxDowntime = 100
+)
+
+// ErrClock is wrapped by errors that say the clock cannot be right, or was wrong before.
+// The keys stay as they were.
+var ErrClock = errors.New("the clock does not fit the visitor keys")
+
+// Options are what a [Ratchet] needs from its surroundings.
+type Options struct {
+	Now func() time.Time // required
+	Log *slog.Logger     // required
+
+	// Zones returns the time zones of the configured sites, which decide how long a date
+	// stays live. It is asked anew at every step; none at all means UTC. It is called with
+	// locks held and must not call the ratchet.
+	Zones func() []*time.Location
+
+	// Seed makes the first keys where there is no state file yet; without it they are
+	// random. Nodes started from one seed give the same ids, whenever each of them
+	// starts. Open overwrites it with zeros. Whoever else keeps it can recompute every id: use it to
+	// start several nodes at once and destroy it, and let later nodes start from a copy of a
+	// running node's state file instead. At least 16 bytes.
+	Seed []byte
+}
+
+// Ratchet gives visitor ids, under keys that move forward with the calendar and never back.
+//
+// For each window it holds the key of the oldest period in which any configured site still
+// is; those of later periods follow from it. All calendar dates count, not hours: with sites from UTC+14
+// to UTC-12 three dates are live at once. A hit dated before the oldest live period
+// is counted under that one, and a hit dated after the newest (a clock that was
+// refused) under that one.
+//
+// The state file belongs to one running program. To let another node give the same ids, copy
+// the file to it before its first start: it then can compute no id older than the ones
+// the first node could at that moment. Backups of the file undo the erasure: leave it out of them.
+//
+// Its methods may be called at the same time.
+type Ratchet struct {
+	path  string
+	now   func() time.Time
+	log   *slog.Logger
+	zones func() []*time.Location
+
+	step sync.Mutex // held by the one step in progress, disk writes included
+
+	mu       sync.RWMutex // guards what follows; never held during disk writes
+	state    state        // what memory and, but for failed writes, the file hold
+	newest   int          // the newest date that the clock was believed to be at anywhere
+	checked  int64        // Unix seconds: the last step
+	due      int64        // Unix seconds: the next step; one is due too if the clock is before checked
+	siteKeys map[siteKeyID]*sipKey
+}
+
+type siteKeyID struct {
+	site   string
+	window Window
+	period int
+}
+
+const (
+	// maxSiteKeys bounds the cache for a caller that passes unconfigured names.
+	maxSiteKeys = 16384
+	// retry is the number of seconds until a failed step is tried again.
+	retry = 60
+	// slack is the number of seconds that the clock may go back unnoticed.
+	slack = 5
+)
+
+// Open reads the state file at path, or makes it where there is none. It moves the keys to
+// the present date, so that a later crash cannot give them back.
+//
+// Where the file is damaged (the error wraps [ErrState]) or is too far in the past or the future to be
+// believed ([ErrClock]) the error says what to do; the file is left as it is.
+func Open(path string, o Options) (*Ratchet, error) {
+	if o.Now == nil || o.Log == nil {
+		return nil, errors.New("anonymize: Options.Now and Options.Log are required")
+	}
+	defer clear(o.Seed)
+	r := &Ratchet{path: path, now: o.Now, log: o.Log, zones: o.Zones, siteKeys: map[siteKeyID]*sipKey{}}
+	if err := removeTemp(path); err != nil {
+		return nil, fmt.Errorf("anonymize: removing what a crash left beside the key file: %w", err)
+	}
+	s, err := readState(path)
+	if errors.Is(err, ErrState) {
+		return nil, fmt.Errorf("anonymize: %s: %w. Put back a copy from another node of the same day, or remove the file "+
+			"and start again: new keys are made, and today's visitors are counted a second time", path, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("anonymize: reading the key file: %w", err)
+	}
+	now := r.now()
+	if now.Unix() < 0 {
+		return nil, fmt.Errorf("anonymize: %w: it shows a date before 1970", ErrClock)
+	}
+	if s == nil {
+		return r, r.create(now, o.Seed)
+	}
+	if len(o.Seed) > 0 {
+		o.Log.Warn("visitor keys exist already, the seed is not used")
+	}
+	r.state = *s
+	clearState(s)
+	r.newest = r.state.seen
+	if gap := dayOf(now.UTC()) - r.state.seen; gap > MaxDowntime {
+		return nil, fmt.Errorf("anonymize: %w: it shows %s, the keys in %s were last used on %s, and more than %d days "+
+			"are not believed. If the clock is wrong, set it right. If it is right, remove the file: new keys are made",
+			ErrClock, now.UTC().Format(time.DateOnly), path, dayTime(r.state.seen).Format(time.DateOnly), MaxDowntime)
+	}
+	if err := r.advance(now, MaxDowntime); errors.Is(err, ErrClock) {
+		o.Log.Warn("visitor keys", "error", err)
+	} else if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *Ratchet) create(now time.Time, seed []byte) error {
+	switch {
+	case len(seed) == 0:
+		seed = make([]byte, 32)
+		rand.Read(seed) // never fails
+		defer clear(seed)
+	case len(seed) < 16:
+		return fmt.Errorf("anonymize: a seed of %d bytes can be guessed: at least 16", len(seed))
+	}
+	oldest, newest, next := r.live(now)
+	cs, err := startChains(seed, oldest)
+	if err != nil {
+		return err
+	}
+	s := state{seen: dayOf(now.UTC()), chains: cs}
+	defer clear(cs[:])
+	if _, err := replaceState(r.path, &s); err != nil {
+		return fmt.Errorf("anonymize: writing the key file: %w", err)
+	}
+	r.state, r.newest, r.checked, r.due = s, newest, now.Unix(), next
+	clearState(&s)
+	r.log.Info("visitor keys made", "oldest", dayTime(oldest).Format(time.DateOnly))
+	return nil
+}
+
+// live returns the oldest and the newest date of the configured sites at the instant now, and
+// when (Unix seconds) either may change.
+func (r *Ratchet) live(now time.Time) (oldest, newest int, next int64) {
+	zones := []*time.Location{time.UTC}
+	if r.zones != nil {
+		if z := r.zones(); len(z) > 0 {
+			zones = z
+		}
+	}
+	for i, z := range zones {
+		t := now.In(z)
+		d := max(dayOf(t), 0)
+		n := nextDate(t)
+		if i == 0 {
+			oldest, newest, next = d, d, n
+			continue
+		}
+		oldest, newest, next = min(oldest, d), max(newest, d), min(next, n)
+	}
+	return oldest, newest, next
+}
+
+// nextDate returns when (Unix seconds) t's location next shows another date.
+func nextDate(t time.Time) int64 {
+	y, m, d := t.Date()
+	next := time.Date(y, m, d+1, 0, 0, 0, 0, t.Location())
+	for today := dayOf(t); dayOf(next) == today; { // where clocks are put forward at midnight
+		next = next.Add(15 * time.Minute)
+	}
+	return next.Unix()
+}
+
+// Advance moves the keys to the present dates and erases those that no site needs any
+// more. Call it every minute or so; [Ratchet.ID] does it too when a date has changed.
+//
+// An error that wraps [ErrClock] means that the clock has leapt by more than [MaxStep] days, and
+// the keys did not follow, or that it stands before the oldest live period, which keeps its key until the
+// clock catches up. With any other error the file could not be replaced, so that an older key may still
+// be in it. Ids are right all the same, except those given under a wrong clock. Raise an alert and
+// call it again.
+func (r *Ratchet) Advance() error { return r.advance(r.now(), MaxStep) }
+
+func (r *Ratchet) advance(now time.Time, maxDays int) error {
+	r.step.Lock()
+	defer r.step.Unlock()
+	oldest, newest, next := r.live(now)
+	seen := dayOf(now.UTC())
+
+	r.mu.Lock()
+	r.checked, r.due = now.Unix(), now.Unix()+retry
+	cur := r.state
+	if gap := seen - max(cur.seen, r.newest-1); gap > maxDays {
+		r.mu.Unlock()
+		return fmt.Errorf("anonymize: %w: it leapt by %d days to %s. Set it right; if it is right, restart",
+			ErrClock, gap, dayTime(seen).Format(time.DateOnly))
+	}
+	r.newest = max(r.newest, newest)
+	r.mu.Unlock()
+
+	defer func() { clearState(&cur) }()
+	to := cur
+	defer func() { clearState(&to) }()
+	to.seen = max(cur.seen, seen)
+	for w := Day; w < windows; w++ {
+		if err := to.chains[w].advance(w, w.period(oldest)); err != nil {
+			return err
+		}
+	}
+	var failed error
+	if to != cur {
+		done, err := replaceState(r.path, &to)
+		if err != nil {
+			failed = fmt.Errorf("anonymize: replacing the key file: %w", err)
+		}
+		if !done {
+			return failed
+		}
+	}
+	r.mu.Lock()
+	r.state = to
+	for id, k := range r.siteKeys {
+		if id.period < to.chains[id.window].period {
+			*k = sipKey{}
+			delete(r.siteKeys, id)
+		}
+	}
+	if failed == nil {
+		r.due = next
+	}
+	r.mu.Unlock()
+	if failed != nil {
+		return failed
+	}
+	if behind := to.chains[Day].period - newest; behind > 2 {
+		return fmt.Errorf("anonymize: %w: it shows %s, and the keys are %d days ahead. Hits get the ids of that day until "+
+			"the clock catches up. If it was wrong before, stop, remove %s and start again: new keys are made",
+			ErrClock, dayTime(seen).Format(time.DateOnly), behind, r.path)
+	}
+	return nil
+}
+
+func clearState(s *state) { *s = state{} }
+
+// ID returns the visitor's id at a site, under the key of the window that holds day, a date on the
+// site's own calendar in days since 1970-01-01. It is never 0. It does not keep userAgent,
+// and allocates nothing once the site was seen in the period, unless userAgent is
+// very long.
+//
+// site is the configured name; any other gives an id too. IPv4-mapped IPv6 addresses count as the
+// IPv4 address and zones do not count. All invalid addresses count as one.
+func (r *Ratchet) ID(site string, w Window, day int, addr netip.Addr, userAgent []byte) uint64 {
+	k := r.siteKey(site, w, day)
+	var room [512]byte
+	b := binary.LittleEndian.AppendUint32(room[:0], uint32(len(site)))
+	b = append(b, site...)
+	ip := addr.As16()
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(ip)))
+	b = append(b, ip[:]...)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(userAgent)))
+	b = append(b, userAgent...)
+	id := siphash.Hash(k.k0, k.k1, b)
+	clear(b)
+	if id == 0 {
+		return 1
+	}
+	return id
+}
+
+func (r *Ratchet) siteKey(site string, w Window, day int) sipKey {
+	if w >= windows {
+		w = Day
+	}
+	p := w.period(day)
+	now := r.now().Unix()
+	r.mu.RLock()
+	due := now >= r.due || now < r.checked-slack
+	if !due {
+		if k, ok := r.siteKeys[r.siteKeyID(site, w, p)]; ok {
+			key := *k
+			r.mu.RUnlock()
+			return key
+		}
+	}
+	r.mu.RUnlock()
+	if due {
+		if err := r.Advance(); err != nil {
+			r.log.Error("visitor keys", "error", err)
+		}
+	}
+	return r.newSiteKey(site, w, p)
+}
+
+// siteKeyID brings the period into the live ones. r.mu is held.
+func (r *Ratchet) siteKeyID(site string, w Window, period int) siteKeyID {
+	period = max(min(period, w.period(r.newest)), r.state.chains[w].period)
+	return siteKeyID{site, w, period}
+}
+
+func (r *Ratchet) newSiteKey(site string, w Window, period int) sipKey {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id := r.siteKeyID(site, w, period)
+	if k, ok := r.siteKeys[id]; ok {
+		return *k
+	}
+	k, err := r.state.chains[w].siteKey(w, id.period, site)
+	if err != nil {
+		// HKDF-SHA256 fails for outputs of more than 8160 bytes only.
+		panic(err)
+	}
+	if len(r.siteKeys) < maxSiteKeys {
+		id.site = strings.Clone(site) // the caller may reuse its bytes
+		r.siteKeys[id] = &k
+	}
+	return k
+}
+
+// Live returns the oldest and the newest date, in days since 1970-01-01, for which ids of their own
+// are given. Older keys no longer exist.
+func (r *Ratchet) Live() (oldest, newest int) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	oldest = r.state.chains[Day].period
+	return oldest, max(oldest, r.newest)
+}
+
+// Format implements [fmt.Formatter]: it prints the type's name and nothing of the keys.
+func (r *Ratchet) Format(f fmt.State, _ rune) { fmt.Fprint(f, "anonymize.Ratchet") }
+
+// LogValue implements [slog.LogValuer] likewise.
+func (r *Ratchet) LogValue() slog.Value { return slog.StringValue("anonymize.Ratchet") }
