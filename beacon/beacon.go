@@ -1,0 +1,100 @@
+// Package beacon holds what pages load: the tracker script and the pixel, and the
+// HTML that embeds them. Its folder email has the same for HTML e-mails.
+//
+// Rules it keeps:
+//   - The script is written in TypeScript in src/, built by build/ into dist/, and
+//     committed, so that Go alone builds the program. A test builds it again and compares
+//     byte for byte.
+//   - At most 1,500 bytes brotli with every feature, held by a test.
+//   - The script sets no cookie and writes no storage; what it reads is one opt-out flag.
+//     It needs no inline code and talks to no other host than the one it came from,
+//     unless the page names one.
+//   - The package imports none of ours and keeps no state.
+package beacon
+
+//go:generate go run ./build
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"html"
+	"net/url"
+	"strings"
+)
+
+//go:embed dist/ff.js
+var script string
+
+//go:embed dist/ff.js.br
+var scriptBrotli string
+
+//go:embed dist/ff.js.gz
+var scriptGzip string
+
+// Asset is a file as it is served: as it is, and compressed beforehand. The slices
+// belong to the caller.
+type Asset struct {
+	Body, Gzip, Brotli []byte
+
+	// ETag is the same for each form, hence a weak one: W/"…", quotes included. Answers
+	// need `Vary: Accept-Encoding`.
+	ETag string
+}
+
+// ScriptType is the Content-Type of the tracker.
+const ScriptType = "text/javascript; charset=utf-8"
+
+// Script returns the tracker. Every call copies it: call it once and keep the result.
+func Script() Asset {
+	sum := sha256.Sum256([]byte(script))
+	return Asset{
+		Body:   []byte(script),
+		Gzip:   []byte(scriptGzip),
+		Brotli: []byte(scriptBrotli),
+		ETag:   `W/"` + hex.EncodeToString(sum[:8]) + `"`,
+	}
+}
+
+// pixel is a GIF89a of one transparent dot: header, a palette of two colours, a graphic
+// control extension that makes the first transparent, one image, trailer.
+const pixel = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff" +
+	"!\xf9\x04\x01\x00\x00\x00\x00" +
+	",\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+
+// PixelType is the Content-Type of the pixel.
+const PixelType = "image/gif"
+
+// Pixel returns the transparent GIF of 43 bytes that answers every pixel request. The
+// slice belongs to the caller.
+func Pixel() []byte { return []byte(pixel) }
+
+// ScriptTag returns the HTML to paste into every page of a site: base is the public
+// address of this Footfall without a path (""  for the page's own host), domain the
+// site, or several with commas; "" leaves it to the page's host name.
+func ScriptTag(base, domain string) string {
+	tag := `<script defer src="` + html.EscapeString(join(base, "/ff.js")) + `"`
+	if domain != "" {
+		tag += ` data-domain="` + html.EscapeString(domain) + `"`
+	}
+	return tag + `></script>`
+}
+
+// NoscriptTag returns the HTML that counts page views of readers without JavaScript.
+// The pixel tells the page by its Referer header, so the tag asks for a whole one: browsers
+// give other hosts only the origin by default.
+func NoscriptTag(base, domain string) string {
+	return `<noscript><img src="` + html.EscapeString(PixelURL(base, domain)) +
+		`" alt="" width="1" height="1" referrerpolicy="no-referrer-when-downgrade"></noscript>`
+}
+
+// PixelURL returns the address of the page pixel for a site; base as in [ScriptTag].
+func PixelURL(base, domain string) string {
+	u := join(base, "/ff.gif")
+	if domain != "" {
+		u += "?d=" + url.QueryEscape(domain)
+	}
+	return u
+}
+
+func join(base, path string) string { return strings.TrimRight(base, "/") + path }
