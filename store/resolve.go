@@ -1,0 +1,159 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/kantarainitiative/footfall/event"
+)
+
+// ask finds out whether the database holds the block: first that no query is still at
+// work on the batch, then how many of its rows there are.
+func (s *Store) ask(ctx context.Context, p *pending) (stored bool, err error) {
+	if err := s.waitForQueries(ctx, p.batch.ID); err != nil {
+		return false, err
+	}
+	n, err := s.count(ctx, p)
+	if err != nil {
+		return false, err
+	}
+	s.note(nil)
+	switch {
+	case n == 0:
+		p.rows = p.all
+		s.metrics.ambiguous.WithLabelValues(foundAbsent).Inc()
+		return false, nil
+	case n >= uint64(len(p.all)):
+		s.metrics.ambiguous.WithLabelValues(foundStored).Inc()
+		if n > uint64(len(p.all)) {
+			s.log.Error("a batch has more rows in the database than it has events",
+				"batch", fmt.Sprintf("%016x", p.batch.ID), "rows", n, "events", len(p.all))
+		}
+		return true, nil
+	}
+	s.metrics.ambiguous.WithLabelValues(foundPart).Inc()
+	if err := s.keepMissing(ctx, p, n); err != nil {
+		return false, err
+	}
+	return len(p.rows) == 0, nil
+}
+
+// confirm makes sure of a success that a deduplication token can have caused: a server
+// that is killed between remembering a token and committing its part refuses the token
+// afterwards with "already there", though nothing is. The next attempt then uses another.
+func (s *Store) confirm(ctx context.Context, p *pending) error {
+	n, err := s.count(ctx, p)
+	if err != nil {
+		p.ask = true
+		return err
+	}
+	if n < uint64(len(p.all)) {
+		p.token++
+		p.ask = true
+		return fmt.Errorf("store: the database confirmed batch %016x and holds %d of %d rows", p.batch.ID, n, len(p.all))
+	}
+	return nil
+}
+
+// keepMissing leaves only the rows in p that the database does not hold. It is not
+// expected to happen: a part is atomic, and a block is one part.
+func (s *Store) keepMissing(ctx context.Context, p *pending, n uint64) error {
+	s.log.Error("the database holds a part of a batch; its missing rows are stored now",
+		"batch", fmt.Sprintf("%016x", p.batch.ID), "rows", n, "events", len(p.all))
+	condition, args := p.where()
+	rows, err := s.writer.Query(ctx, "SELECT event_id FROM events WHERE "+condition, args...)
+	if err != nil {
+		return fmt.Errorf("store: looking for the rows of a batch: %w", err)
+	}
+	defer rows.Close()
+	present := map[uint64]int{}
+	for rows.Next() {
+		var id uint64
+		if err := rows.Scan(&id); err != nil {
+			return fmt.Errorf("store: looking for the rows of a batch: %w", err)
+		}
+		present[id]++
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("store: looking for the rows of a batch: %w", err)
+	}
+	missing := make([]int32, 0, len(p.all))
+	for _, r := range p.all {
+		if id := p.batch.Events[r].ID; present[id] > 0 {
+			present[id]--
+		} else {
+			missing = append(missing, r)
+		}
+	}
+	p.rows = missing
+	p.token++ // the rows of the earlier token are others
+	return nil
+}
+
+// count returns how many rows of the batch the database holds among the days and sites
+// of the block. The sort key begins with them, so few granules are read.
+func (s *Store) count(ctx context.Context, p *pending) (n uint64, err error) {
+	condition, args := p.where()
+	err = s.writer.QueryRow(ctx, "SELECT count() FROM events WHERE "+condition, args...).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("store: looking for the rows of a batch: %w", err)
+	}
+	return n, nil
+}
+
+const maxSitesInQuestion = 200
+
+// where returns the condition that finds the block's rows, and its arguments.
+func (p *pending) where() (string, []any) {
+	first, last := p.batch.Events[p.all[0]].Day, event.Day(0)
+	var sites []any
+	seen := map[string]struct{}{}
+	for _, r := range p.all {
+		e := &p.batch.Events[r]
+		first, last = min(first, e.Day), max(last, e.Day)
+		if _, ok := seen[e.Site]; !ok {
+			seen[e.Site] = struct{}{}
+			sites = append(sites, e.Site)
+		}
+	}
+	condition := "day >= toDate(?) AND day <= toDate(?) AND batch_id = ?"
+	args := []any{uint16(first), uint16(last), p.batch.ID}
+	if len(sites) <= maxSitesInQuestion {
+		condition = "site IN ? AND " + condition
+		args = slices.Insert(args, 0, any(clickhouse.GroupSet{Value: sites}))
+	}
+	return condition, args
+}
+
+// waitForQueries returns when no query that inserts rows of the batch runs any more:
+// neither one of this process nor one that an earlier process left behind. It asks the
+// server to kill them, and one that may not be killed is waited for.
+func (s *Store) waitForQueries(ctx context.Context, batch uint64) error {
+	pattern := queryPrefix(batch) + "%"
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		var n uint64
+		// The question itself has another id, and its own text is not looked at.
+		err := s.writer.QueryRow(ctx, "SELECT count() FROM system.processes WHERE query_id LIKE ?", pattern).Scan(&n)
+		if err != nil {
+			return fmt.Errorf("store: looking for a running insert: %w", err)
+		}
+		if n == 0 {
+			return nil
+		}
+		err = s.writer.Exec(ctx, "KILL QUERY WHERE query_id LIKE '"+pattern+"' ASYNC")
+		if err != nil && !isException(err, codeNotEnoughRights) {
+			return fmt.Errorf("store: ending a running insert: %w", err)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("store: an earlier insert of the batch still runs: %w", ctx.Err())
+		}
+	}
+}

@@ -1,0 +1,240 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/kantarainitiative/footfall/event"
+)
+
+// What a question about a block found (label of a metric).
+const (
+	foundStored = "stored"
+	foundAbsent = "absent"
+	foundPart   = "part"
+)
+
+// Write stores a batch and returns nil only when all of its events are definitely in the
+// database, each once. It tries until then or until ctx ends; the error is then ctx's,
+// with the last failure's text, and whether the batch is stored is open: Write it again
+// (in this process, or in the next one with Replayed set). The batch is not kept.
+// Several batches may be written at once, the same one not.
+func (s *Store) Write(ctx context.Context, b *event.Batch) error {
+	if b.ID == 0 {
+		return errors.New("store: a batch needs an id that is not zero")
+	}
+	ask := s.begin(b.ID) || b.Replayed
+	for _, rows := range monthsOf(b.Events) {
+		if err := s.writeMonth(ctx, b, rows, ask); err != nil {
+			return err
+		}
+	}
+	s.finish(b.ID)
+	s.metrics.storedEvents.Add(float64(len(b.Events)))
+	if s.onStored != nil {
+		s.onStored(b)
+	}
+	return nil
+}
+
+// begin notes that the batch is being written and tells whether it was already, without
+// coming to an end.
+func (s *Store) begin(id uint64) (again bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, again = s.attempted[id]
+	s.attempted[id] = struct{}{}
+	return again
+}
+
+func (s *Store) finish(id uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.attempted, id)
+}
+
+// monthsOf returns the indexes of the events of each month, earliest month first. An
+// insert makes one part per partition and only a part is atomic, so a block must not
+// span months.
+func monthsOf(events []event.Event) [][]int32 {
+	byMonth := map[int][]int32{}
+	for i := range events {
+		m := events[i].Day.Month()
+		byMonth[m] = append(byMonth[m], int32(i))
+	}
+	var months []int
+	for m := range byMonth {
+		months = append(months, m)
+	}
+	slices.Sort(months)
+	var all [][]int32
+	for _, m := range months {
+		all = append(all, byMonth[m])
+	}
+	return all
+}
+
+// pending is a block on its way into the database.
+type pending struct {
+	batch *event.Batch
+	all   []int32 // the block's rows: indexes into batch.Events
+	rows  []int32 // those to send: all, but for a block that is there in part
+	ask   bool    // the database may hold the block already: ask before sending
+	sent  bool    // it was sent in this call: a success is confirmed by asking
+	token int     // part of the deduplication token, see confirm
+}
+
+// writeMonth stores the rows of one month.
+func (s *Store) writeMonth(ctx context.Context, b *event.Batch, rows []int32, ask bool) error {
+	p := &pending{batch: b, all: rows, rows: rows, ask: ask}
+	for failures := 0; ; failures++ {
+		reason, err := s.attempt(ctx, p)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("store: batch %016x is not definitely stored: %w (last: %v)", b.ID, ctx.Err(), err)
+		}
+		s.metrics.retries.WithLabelValues(reason).Inc()
+		wait := s.backoff(failures)
+		if reason == retryRefused {
+			s.log.Error("the database refuses a batch; it is kept and tried again",
+				"batch", fmt.Sprintf("%016x", b.ID), "rows", len(p.rows), "attempt", failures+1, "error", err)
+			wait = s.retryMax
+		} else {
+			s.log.Warn("storing a batch failed; it is tried again",
+				"batch", fmt.Sprintf("%016x", b.ID), "rows", len(p.rows), "attempt", failures+1, "reason", reason, "error", err)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
+}
+
+// backoff returns a random part of a time that doubles with each failure ("full
+// jitter"), so that many writers do not come back all at once.
+func (s *Store) backoff(failures int) time.Duration {
+	longest := s.retryMax
+	if f := math.Ldexp(float64(s.retryMin), failures); f < float64(longest) {
+		longest = time.Duration(f)
+	}
+	return rand.N(longest) + 1
+}
+
+// attempt tries once. A nil error is a definite answer; otherwise it says why.
+func (s *Store) attempt(ctx context.Context, p *pending) (reason string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.insertTimeout)
+	defer cancel()
+	ready, err := s.ready(ctx)
+	if err != nil {
+		return classify(err, retryUnreachable), err
+	}
+	if p.ask {
+		stored, err := s.ask(ctx, p)
+		if err != nil {
+			return s.failed(err, retryUnanswered), err
+		}
+		if stored {
+			return "", nil
+		}
+		p.ask = false
+	}
+	again := p.sent
+	sent, err := s.insert(ctx, ready, p)
+	if err != nil {
+		if !sent {
+			return s.failed(err, retryUnreachable), err
+		}
+		p.ask, p.sent = true, true
+		return s.failed(err, retryUnanswered), err
+	}
+	s.note(nil)
+	if again || p.token > 0 || p.batch.Replayed {
+		if err := s.confirm(ctx, p); err != nil {
+			return s.failed(err, retryUnanswered), err
+		}
+	}
+	return "", nil
+}
+
+// failed records a failed call and names the reason of the next attempt.
+func (s *Store) failed(err error, reason string) string {
+	if isException(err, codeUnknownTable, codeUnknownDatabase) {
+		s.unprepare() // make the tables again
+	}
+	var exception *clickhouse.Exception
+	if !errors.As(err, &exception) { // an exception is an answer: the server is there
+		s.note(err)
+	}
+	return classify(err, reason)
+}
+
+func classify(err error, reason string) string {
+	if isPermanent(err) {
+		return retryRefused
+	}
+	return reason
+}
+
+// insert sends the block. sent tells whether any of it can have reached a table: until
+// the server has answered the statement with the table's columns, the client holds
+// back the rows. (An HTTP request carries both, so there it counts as sent.)
+func (s *Store) insert(ctx context.Context, ready *prepared, p *pending) (sent bool, err error) {
+	blk := s.blocks.Get().(*block)
+	defer s.blocks.Put(blk)
+	blk.fill(p.batch, p.rows)
+	defer blk.release()
+
+	start := time.Now()
+	ctx = clickhouse.Context(ctx,
+		clickhouse.WithQueryID(fmt.Sprintf("%s%016x", queryPrefix(p.batch.ID), rand.Uint64())),
+		clickhouse.WithSettings(ready.caps.insertSettings(p)),
+		clickhouse.WithColumnNamesAndTypes(ready.columns))
+	batch, err := s.writer.PrepareBatch(ctx, insertStatement)
+	if err != nil {
+		return false, err
+	}
+	if err := blk.appendTo(batch); err != nil {
+		batch.Abort()
+		return false, err
+	}
+	if err := batch.Send(); err != nil {
+		return true, err
+	}
+	s.metrics.insertSeconds.Observe(time.Since(start).Seconds())
+	return true, nil
+}
+
+var insertStatement = "INSERT INTO events (" + strings.Join(insertColumns(eventColumns()), ", ") + ")"
+
+// queryPrefix begins the id of each query that inserts rows of a batch, also in an
+// earlier process.
+func queryPrefix(batch uint64) string { return fmt.Sprintf("footfall-insert-%016x-", batch) }
+
+// insertSettings returns the settings of an insert. The block must become one part: the
+// server must neither queue nor split it.
+func (c capabilities) insertSettings(p *pending) clickhouse.Settings {
+	settings := clickhouse.Settings{
+		"max_insert_block_size": max(len(p.rows), 1<<20),
+	}
+	if c.asyncInserts {
+		settings["async_insert"] = 0
+	}
+	if c.deduplication {
+		settings["insert_deduplication_token"] = fmt.Sprintf("%016x-%d-%d", p.batch.ID, p.month(), p.token)
+	}
+	return settings
+}
+
+func (p *pending) month() int { return p.batch.Events[p.all[0]].Day.Month() }
