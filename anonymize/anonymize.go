@@ -49,7 +49,7 @@ type Mode uint8
 const (
 	ModeTruncate Mode = iota // the truncated network is kept
 	ModeHash                 // no network is kept, only the keyed id
-	ModeDrop                 // neither the network nor anything computed from it but the id
+	ModeDrop                 // no network is kept; the id of the period stays
 )
 
 // String returns the mode's name in the configuration.

@@ -2,16 +2,11 @@ package anonymize
 
 import (
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/dchest/siphash"
 )
 
 // How far the clock may have moved since it was last seen. A key that was passed over is gone, so a
@@ -132,6 +127,8 @@ func Open(path string, o Options) (*Ratchet, error) {
 			"are not believed. If the clock is wrong, set it right. If it is right, remove the file: new keys are made",
 			ErrClock, now.UTC().Format(time.DateOnly), path, dayTime(r.state.seen).Format(time.DateOnly), MaxDowntime)
 	}
+	r.step.Lock()
+	defer r.step.Unlock()
 	if err := r.advance(now, MaxDowntime); errors.Is(err, ErrClock) {
 		o.Log.Warn("visitor keys", "error", err)
 	} else if err != nil {
@@ -205,11 +202,33 @@ func nextDate(t time.Time) int64 {
 // clock catches up. With any other error the file could not be replaced, so that an older key may still
 // be in it. Ids are right all the same, except those given under a wrong clock. Raise an alert and
 // call it again.
-func (r *Ratchet) Advance() error { return r.advance(r.now(), MaxStep) }
-
-func (r *Ratchet) advance(now time.Time, maxDays int) error {
+func (r *Ratchet) Advance() error {
 	r.step.Lock()
 	defer r.step.Unlock()
+	return r.advance(r.now(), MaxStep)
+}
+
+// advanceIfDue is Advance for the first of many callers that find a step due.
+func (r *Ratchet) advanceIfDue() {
+	r.step.Lock()
+	defer r.step.Unlock()
+	now := r.now()
+	r.mu.RLock()
+	due := r.isDue(now.Unix())
+	r.mu.RUnlock()
+	if !due {
+		return
+	}
+	if err := r.advance(now, MaxStep); err != nil {
+		r.log.Error("visitor keys", "error", err)
+	}
+}
+
+// isDue is called with r.mu held.
+func (r *Ratchet) isDue(now int64) bool { return now >= r.due || now < r.checked-slack }
+
+// advance is called with r.step held.
+func (r *Ratchet) advance(now time.Time, maxDays int) error {
 	oldest, newest, next := r.live(now)
 	seen := dayOf(now.UTC())
 
@@ -267,80 +286,6 @@ func (r *Ratchet) advance(now time.Time, maxDays int) error {
 }
 
 func clearState(s *state) { *s = state{} }
-
-// ID returns the visitor's id at a site, under the key of the window that holds day, a date on the
-// site's own calendar in days since 1970-01-01. It is never 0. It does not keep userAgent,
-// and allocates nothing once the site was seen in the period, unless userAgent is
-// very long.
-//
-// site is the configured name; any other gives an id too. IPv4-mapped IPv6 addresses count as the
-// IPv4 address and zones do not count. All invalid addresses count as one.
-func (r *Ratchet) ID(site string, w Window, day int, addr netip.Addr, userAgent []byte) uint64 {
-	k := r.siteKey(site, w, day)
-	var room [512]byte
-	b := binary.LittleEndian.AppendUint32(room[:0], uint32(len(site)))
-	b = append(b, site...)
-	ip := addr.As16()
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(ip)))
-	b = append(b, ip[:]...)
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(userAgent)))
-	b = append(b, userAgent...)
-	id := siphash.Hash(k.k0, k.k1, b)
-	clear(b)
-	if id == 0 {
-		return 1
-	}
-	return id
-}
-
-func (r *Ratchet) siteKey(site string, w Window, day int) sipKey {
-	if w >= windows {
-		w = Day
-	}
-	p := w.period(day)
-	now := r.now().Unix()
-	r.mu.RLock()
-	due := now >= r.due || now < r.checked-slack
-	if !due {
-		if k, ok := r.siteKeys[r.siteKeyID(site, w, p)]; ok {
-			key := *k
-			r.mu.RUnlock()
-			return key
-		}
-	}
-	r.mu.RUnlock()
-	if due {
-		if err := r.Advance(); err != nil {
-			r.log.Error("visitor keys", "error", err)
-		}
-	}
-	return r.newSiteKey(site, w, p)
-}
-
-// siteKeyID brings the period into the live ones. r.mu is held.
-func (r *Ratchet) siteKeyID(site string, w Window, period int) siteKeyID {
-	period = max(min(period, w.period(r.newest)), r.state.chains[w].period)
-	return siteKeyID{site, w, period}
-}
-
-func (r *Ratchet) newSiteKey(site string, w Window, period int) sipKey {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	id := r.siteKeyID(site, w, period)
-	if k, ok := r.siteKeys[id]; ok {
-		return *k
-	}
-	k, err := r.state.chains[w].siteKey(w, id.period, site)
-	if err != nil {
-		// HKDF-SHA256 fails for outputs of more than 8160 bytes only.
-		panic(err)
-	}
-	if len(r.siteKeys) < maxSiteKeys {
-		id.site = strings.Clone(site) // the caller may reuse its bytes
-		r.siteKeys[id] = &k
-	}
-	return k
-}
 
 // Live returns the oldest and the newest date, in days since 1970-01-01, for which ids of their own
 // are given. Older keys no longer exist.
