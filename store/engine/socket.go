@@ -1,0 +1,69 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// maxSocketPath is the longest path that fits into a sockaddr_un together with its final zero: 108
+// bytes on Linux, 104 on darwin.
+const maxSocketPath = 103
+
+// reachable calls f with a name for path that is short enough for bind and connect. A long path is
+// named through an open descriptor of its folder, which works without changing the working
+// directory, that is, also in a program with many threads.
+func reachable(path string, f func(short string) error) error {
+	if len(path) <= maxSocketPath {
+		return f(path)
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	short := "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/" + filepath.Base(path)
+	if len(short) > maxSocketPath {
+		return fmt.Errorf("the name of the socket %q is too long", filepath.Base(path))
+	}
+	return f(short)
+}
+
+// dialSocket connects to a Unix socket at a path of any length.
+func dialSocket(ctx context.Context, path string) (net.Conn, error) {
+	var conn net.Conn
+	err := reachable(path, func(short string) error {
+		var d net.Dialer
+		var err error
+		conn, err = d.DialContext(ctx, "unix", short)
+		return err
+	})
+	return conn, err
+}
+
+// listenSocket binds a Unix socket that only its owner can use. The caller must hold the lock that
+// says nobody else listens there: a socket left behind by a killed process is removed.
+func listenSocket(path string) (*net.UnixListener, error) {
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	var ln *net.UnixListener
+	err := reachable(path, func(short string) error {
+		var err error
+		ln, err = net.ListenUnix("unix", &net.UnixAddr{Name: short, Net: "unix"})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	ln.SetUnlinkOnClose(false) // the name it was bound by may not exist any more; the child removes it
+	// The process has a umask of 077 already, so that there is no moment at which others get in.
+	if err := os.Chmod(path, 0o600); err != nil {
+		ln.Close()
+		return nil, err
+	}
+	return ln, nil
+}
