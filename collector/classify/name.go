@@ -1,0 +1,118 @@
+package classify
+
+import "strings"
+
+// agent draws the conclusions of a scan, without those about robots.
+func (s *scan) agent(t *agentTable) Agent {
+	a := Agent{
+		Browser: t.names[inBrowsers][s.best[inBrowsers]],
+		OS:      t.names[inSystems][s.best[inSystems]],
+		Device:  t.names[inDevices][s.best[inDevices]],
+	}
+	a.BrowserVersion = s.majorMinor(s.versionFor(t, inBrowsers))
+	a.OSVersion = s.majorMinor(s.versionFor(t, inSystems))
+	s.exceptBrowser(t, &a)
+	if a.OS == "Windows" {
+		a.OSVersion = windowsVersion(a.OSVersion)
+	}
+	if a.Device == "" {
+		a.Device = t.devices[s.best[inSystems]]
+	}
+	switch {
+	case a.OS == "Android" && a.Device == "":
+		a.Device = Tablet
+		if s.mobile || s.has(t, "dalvik") || a.Browser == "" {
+			a.Device = Mobile
+		}
+	case a.Device == Desktop && s.mobile && a.OS == "GNU/Linux":
+		a.Device = Mobile
+	}
+	return a
+}
+
+// versionFor returns where the version of the best row of a table is.
+func (s *scan) versionFor(t *agentTable, kind int) span {
+	if ref := t.from[kind][s.best[kind]]; ref > 0 {
+		return s.refs[ref]
+	}
+	return s.version[kind]
+}
+
+// exceptBrowser corrects what an ordered table cannot say.
+func (s *scan) exceptBrowser(t *agentTable, a *Agent) {
+	version := s.refs[t.refs["version"]]
+	switch a.Browser {
+	case "Internet Explorer":
+		// In its compatibility view MSIE is a lie and Trident is not.
+		switch v := s.majorMinor(s.refs[t.refs["trident"]]); v {
+		case "4.0", "5.0", "6.0", "7.0":
+			a.BrowserVersion = map[string]string{"4.0": "8.0", "5.0": "9.0", "6.0": "10.0", "7.0": "11.0"}[v]
+		}
+	case "Chrome":
+		if a.OS == "Android" && (s.webview || !version.empty()) {
+			a.Browser, a.BrowserVersion = "Mobile App", ""
+		}
+	case "Safari":
+		if a.OS == "Android" {
+			a.Browser, a.BrowserVersion = "Android Browser", s.majorMinor(version)
+		}
+	case "Opera":
+		// Opera 10 and later call themselves 9.80 and give their version apart.
+		if a.BrowserVersion == "9.80" && !version.empty() {
+			a.BrowserVersion = s.majorMinor(version)
+		}
+	case "":
+		if a.OS == "iOS" && s.has(t, "applewebkit") {
+			a.Browser = "Mobile App"
+		}
+	}
+}
+
+// has reports whether the scan met a word that the tables take a version from.
+func (s *scan) has(t *agentTable, token string) bool { return !s.refs[t.refs[token]].empty() }
+
+// majorMinor returns the first two numbers of a version as "131.0", "" where there is none.
+func (s *scan) majorMinor(p span) string {
+	b := s.text(p)
+	end, parts := 0, 0
+	for end < len(b) && parts < 2 && end < 16 {
+		n := 0
+		for end+n < len(b) && isDigit(b[end+n]) {
+			n++
+		}
+		if n == 0 {
+			break
+		}
+		end += n
+		parts++
+		if end+1 >= len(b) || b[end] != '.' && b[end] != '_' || !isDigit(b[end+1]) || parts == 2 {
+			break
+		}
+		end++
+	}
+	if end == 0 || end > 16 {
+		return ""
+	}
+	return strings.ReplaceAll(string(b[:end]), "_", ".")
+}
+
+// windowsVersion turns the kernel's number into the name that people know.
+func windowsVersion(nt string) string {
+	switch nt {
+	case "10.0":
+		return "10" // and 11, which says the same
+	case "6.3":
+		return "8.1"
+	case "6.2":
+		return "8"
+	case "6.1":
+		return "7"
+	case "6.0":
+		return "Vista"
+	case "5.1", "5.2":
+		return "XP"
+	case "5.0", "5.01":
+		return "2000"
+	}
+	return nt
+}
