@@ -122,6 +122,13 @@ func (c *propColumn) fill(events []event.Event, rows []int32) {
 	}
 }
 
+// lastDay is 2105-12-31, the end of the oldest server's calendar: later days are in no
+// month's partition there, and two months of them would be one block in two parts.
+const lastDay event.Day = 49672
+
+// dayOf returns the day under which an event is stored.
+func dayOf(e *event.Event) event.Day { return min(e.Day, lastDay) }
+
 // eventColumns returns the columns of events that come from an event, with buffers of
 // their own. batch_id is the block's.
 func eventColumns() []eventColumn {
@@ -132,7 +139,7 @@ func eventColumns() []eventColumn {
 	return []eventColumn{
 		text("site", func(e *e) *string { return &e.Site }),
 		&converted[time.Time, uint16]{n: "day", expr: "toUInt16(day)",
-			from: func(e *e) time.Time { return e.Day.Time() },
+			from: func(e *e) time.Time { return dayOf(e).Time() },
 			to:   func(e *e, day uint16) { e.Day = event.Day(day) }},
 		&converted[time.Time, uint32]{n: "time", expr: "toUInt32(time)",
 			from: func(e *e) time.Time { return time.Unix(min(max(e.Time, 0), math.MaxUint32), 0) },

@@ -111,7 +111,7 @@ func (s *Store) migrate(ctx context.Context, c driver.Conn, caps capabilities) e
 				return fmt.Errorf("store: migration %04d_%s, statement %d: %w", m.version, m.name, i+1, err)
 			}
 		}
-		err := c.Exec(ctx, "INSERT INTO schema_migrations (version, name, applied_at, checksum) VALUES (?, ?, toDateTime(?), ?)",
+		err := c.Exec(ctx, "INSERT INTO schema_migrations (version, name, applied_at, checksum) SELECT toUInt32(?), ?, toDateTime(?), ?",
 			m.version, m.name, s.now().Unix(), m.checksum)
 		if err != nil {
 			return fmt.Errorf("store: recording migration %04d_%s: %w", m.version, m.name, err)

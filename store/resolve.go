@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 // ask finds out whether the database holds the block: first that no query is still at
 // work on the batch, then how many of its rows there are.
 func (s *Store) ask(ctx context.Context, p *pending) (stored bool, err error) {
-	if err := s.waitForQueries(ctx, p.batch.ID); err != nil {
+	if err := s.waitForQueries(ctx, p); err != nil {
 		return false, err
 	}
 	n, err := s.count(ctx, p)
@@ -109,12 +110,12 @@ const maxSitesInQuestion = 200
 
 // where returns the condition that finds the block's rows, and its arguments.
 func (p *pending) where() (string, []any) {
-	first, last := p.batch.Events[p.all[0]].Day, event.Day(0)
+	first, last := event.Day(math.MaxUint16), event.Day(0)
 	var sites []any
 	seen := map[string]struct{}{}
 	for _, r := range p.all {
 		e := &p.batch.Events[r]
-		first, last = min(first, e.Day), max(last, e.Day)
+		first, last = min(first, dayOf(e)), max(last, dayOf(e))
 		if _, ok := seen[e.Site]; !ok {
 			seen[e.Site] = struct{}{}
 			sites = append(sites, e.Site)
@@ -132,19 +133,21 @@ func (p *pending) where() (string, []any) {
 // waitForQueries returns when no query that inserts rows of the batch runs any more:
 // neither one of this process nor one that an earlier process left behind. It asks the
 // server to kill them, and one that may not be killed is waited for.
-func (s *Store) waitForQueries(ctx context.Context, batch uint64) error {
-	pattern := queryPrefix(batch) + "%"
+func (s *Store) waitForQueries(ctx context.Context, p *pending) error {
+	// The ids hold nothing that needs quoting. The last one is named in full because the
+	// engine knows queries by other ids and translates only whole ones; what an earlier
+	// process left behind died with its engine.
+	condition := fmt.Sprintf("query_id = '%s' OR query_id LIKE '%s%%'", p.query, queryPrefix(p.batch.ID))
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		var n uint64
-		// The question itself has another id, and its own text is not looked at.
-		err := s.writer.QueryRow(ctx, "SELECT count() FROM system.processes WHERE query_id LIKE ?", pattern).Scan(&n)
+		err := s.writer.QueryRow(ctx, "SELECT count() FROM system.processes WHERE "+condition).Scan(&n)
 		if err != nil {
 			return fmt.Errorf("store: looking for a running insert: %w", err)
 		}
 		if n == 0 {
 			return nil
 		}
-		err = s.writer.Exec(ctx, "KILL QUERY WHERE query_id LIKE '"+pattern+"' ASYNC")
+		err = s.writer.Exec(ctx, "KILL QUERY WHERE "+condition+" ASYNC")
 		if err != nil && !isException(err, codeNotEnoughRights) {
 			return fmt.Errorf("store: ending a running insert: %w", err)
 		}

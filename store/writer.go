@@ -67,7 +67,7 @@ func (s *Store) finish(id uint64) {
 func monthsOf(events []event.Event) [][]int32 {
 	byMonth := map[int][]int32{}
 	for i := range events {
-		m := events[i].Day.Month()
+		m := dayOf(&events[i]).Month()
 		byMonth[m] = append(byMonth[m], int32(i))
 	}
 	var months []int
@@ -90,6 +90,7 @@ type pending struct {
 	ask   bool    // the database may hold the block already: ask before sending
 	sent  bool    // it was sent in this call: a success is confirmed by asking
 	token int     // part of the deduplication token, see confirm
+	query string  // id of the last insert
 }
 
 // writeMonth stores the rows of one month.
@@ -197,8 +198,9 @@ func (s *Store) insert(ctx context.Context, ready *prepared, p *pending) (sent b
 	defer blk.release()
 
 	start := time.Now()
+	p.query = fmt.Sprintf("%s%016x", queryPrefix(p.batch.ID), rand.Uint64())
 	ctx = clickhouse.Context(ctx,
-		clickhouse.WithQueryID(fmt.Sprintf("%s%016x", queryPrefix(p.batch.ID), rand.Uint64())),
+		clickhouse.WithQueryID(p.query),
 		clickhouse.WithSettings(ready.caps.insertSettings(p)),
 		clickhouse.WithColumnNamesAndTypes(ready.columns))
 	batch, err := s.writer.PrepareBatch(ctx, insertStatement)
@@ -237,4 +239,4 @@ func (c capabilities) insertSettings(p *pending) clickhouse.Settings {
 	return settings
 }
 
-func (p *pending) month() int { return p.batch.Events[p.all[0]].Day.Month() }
+func (p *pending) month() int { return dayOf(&p.batch.Events[p.all[0]]).Month() }
