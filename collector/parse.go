@@ -1,0 +1,404 @@
+package collector
+
+import (
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/valyala/fastjson"
+
+	"github.com/kantarainitiative/footfall/event"
+)
+
+// maxDomains is how many sites one hit may be for.
+const maxDomains = 16
+
+// malformed says what of a request cannot be read. Its texts are constants: no part of
+// a request is ever in one.
+type malformed struct {
+	msg   string
+	field string // the long name of the field, "" for the body as a whole
+}
+
+// sent is a hit as it was sent. Its texts are parts of the request, of the parser's copy of
+// it or of a scratch buffer, and die with the request.
+type sent struct {
+	name     string
+	url      string
+	domains  string // comma separated; "": the host of url
+	referrer string
+	title    string
+	id       string
+	props    []event.Prop
+
+	revenue  int64 // millionths
+	currency string
+
+	engaged uint32 // ms
+	scroll  uint8
+	width   int
+	passive bool // interactive was false
+	hash    bool
+}
+
+// The fields of an event. Each has a long and a short name, some several.
+type field uint8
+
+const (
+	fieldName field = iota
+	fieldURL
+	fieldDomain
+	fieldReferrer
+	fieldProps
+	fieldRevenue
+	fieldInteractive
+	fieldEngaged
+	fieldScroll
+	fieldHash
+	fieldTitle
+	fieldWidth
+	fieldID
+	fields
+)
+
+// jsonFields holds the names in the order in which they are preferred. The place of a
+// name is its bit in the set of names seen.
+var jsonFields = [...]struct {
+	key   string
+	field field
+}{
+	{"n", fieldName}, {"name", fieldName},
+	{"u", fieldURL}, {"url", fieldURL},
+	{"d", fieldDomain}, {"domain", fieldDomain},
+	{"r", fieldReferrer}, {"referrer", fieldReferrer},
+	{"m", fieldProps}, {"meta", fieldProps}, {"p", fieldProps}, {"props", fieldProps},
+	{"$", fieldRevenue}, {"revenue", fieldRevenue},
+	{"i", fieldInteractive}, {"interactive", fieldInteractive},
+	{"e", fieldEngaged},
+	{"sd", fieldScroll},
+	{"h", fieldHash}, {"hashMode", fieldHash},
+	{"t", fieldTitle},
+	{"w", fieldWidth},
+	{"id", fieldID},
+}
+
+// fieldOf returns the place of a name in jsonFields, -1 for an unknown one.
+func fieldOf(key []byte) int {
+	for i := range jsonFields {
+		if string(key) == jsonFields[i].key {
+			return i
+		}
+	}
+	return -1
+}
+
+// fieldNames are the names that errors use.
+var fieldNames = [fields]string{"name", "url", "domain", "referrer", "props", "revenue", "interactive", "e", "sd", "h", "t", "w", "id"}
+
+// reader takes the JSON of an event apart. It can be used again and again; what it
+// returned dies when it is.
+type reader struct {
+	json  fastjson.Parser
+	props fastjson.Parser // for properties or revenue that came as a text
+	buf   []byte          // texts of numbers
+}
+
+// read fills s from the body of a hit. s.props is reused.
+//
+// It is strict where a lenient reader would have to guess: duplicate names of the fields it
+// knows, control characters inside strings, anything after the object. It is lenient with
+// values: of the fields only name, url and domain can make a hit malformed.
+func (r *reader) read(s *sent, body []byte) *malformed {
+	*s = sent{props: s.props[:0]}
+	r.buf = r.buf[:0]
+	if hasRawControl(body) {
+		return &malformed{msg: "the body is not valid JSON: control character in a string"}
+	}
+	top, err := r.json.ParseBytes(body)
+	if err != nil {
+		return &malformed{msg: "the body is not valid JSON"}
+	}
+	object, err := top.Object()
+	if err != nil {
+		return &malformed{msg: "the body must be a JSON object"}
+	}
+	var values [fields]*fastjson.Value
+	var from [fields]int
+	var seen uint32
+	twice := -1
+	object.Visit(func(key []byte, v *fastjson.Value) {
+		i := fieldOf(key)
+		if i < 0 {
+			return
+		}
+		f := jsonFields[i].field
+		if seen&(1<<i) != 0 {
+			twice = int(f)
+		}
+		seen |= 1 << i
+		if v.Type() == fastjson.TypeNull {
+			return
+		}
+		if values[f] == nil || i < from[f] {
+			values[f], from[f] = v, i
+		}
+	})
+	if twice >= 0 {
+		return &malformed{msg: "a field is there twice", field: fieldNames[twice]}
+	}
+	if bad := s.fill(&values); bad != nil {
+		return bad
+	}
+	r.readProps(s, values[fieldProps])
+	r.readRevenue(s, values[fieldRevenue])
+	return nil
+}
+
+// fill sets everything but the properties and the revenue.
+func (s *sent) fill(values *[fields]*fastjson.Value) *malformed {
+	for _, f := range [...]struct {
+		field field
+		to    *string
+		must  bool
+	}{{fieldName, &s.name, true}, {fieldURL, &s.url, true}, {fieldDomain, &s.domains, false}} {
+		v := values[f.field]
+		if v == nil {
+			if f.must {
+				return &malformed{msg: "a required field is missing", field: fieldNames[f.field]}
+			}
+			continue
+		}
+		text, ok := textOf(v)
+		if !ok {
+			return &malformed{msg: "must be a text", field: fieldNames[f.field]}
+		}
+		if *f.to = trim(text); *f.to == "" {
+			return &malformed{msg: "must not be empty", field: fieldNames[f.field]}
+		}
+	}
+	s.referrer, _ = textOf(values[fieldReferrer])
+	s.title, _ = textOf(values[fieldTitle])
+	if id, _ := textOf(values[fieldID]); len(id) <= maxIDLen {
+		s.id = id
+	}
+	s.passive = isFalse(values[fieldInteractive])
+	s.hash = isTrue(values[fieldHash])
+	s.engaged = uint32(numberOf(values[fieldEngaged], event.MaxEngagedMS))
+	s.scroll = uint8(numberOf(values[fieldScroll], event.MaxScroll))
+	s.width = int(numberOf(values[fieldWidth], math.MaxInt32))
+	return nil
+}
+
+func textOf(v *fastjson.Value) (string, bool) {
+	if v == nil {
+		return "", false
+	}
+	b, err := v.StringBytes()
+	return view(b), err == nil
+}
+
+// isFalse reports whether v is false or the text "false".
+func isFalse(v *fastjson.Value) bool {
+	if v == nil {
+		return false
+	}
+	text, _ := textOf(v)
+	return v.Type() == fastjson.TypeFalse || text == "false"
+}
+
+// isTrue reports whether v is true or 1, or a text of these.
+func isTrue(v *fastjson.Value) bool {
+	if v == nil {
+		return false
+	}
+	if text, ok := textOf(v); ok {
+		return text == "true" || text == "1"
+	}
+	return v.Type() == fastjson.TypeTrue || numberOf(v, 2) == 1
+}
+
+// numberOf returns the number in v rounded and brought within 0 and max, 0 for
+// anything that is no number.
+func numberOf(v *fastjson.Value, max float64) float64 {
+	if v == nil || v.Type() != fastjson.TypeNumber {
+		return 0
+	}
+	n, err := v.Float64()
+	if err != nil || !(n > 0) {
+		return 0
+	}
+	return math.Min(math.Round(n), max)
+}
+
+// objectOf returns the object in v, which may have come as the JSON text of one.
+func (r *reader) objectOf(v *fastjson.Value) *fastjson.Object {
+	if text, ok := textOf(v); ok {
+		inner, err := r.props.Parse(text)
+		if err != nil {
+			return nil
+		}
+		v = inner
+	}
+	if v == nil {
+		return nil
+	}
+	object, err := v.Object()
+	if err != nil {
+		return nil
+	}
+	return object
+}
+
+// readProps takes over texts, numbers and booleans, as Plausible does; of a name that is
+// there twice the last value.
+func (r *reader) readProps(s *sent, v *fastjson.Value) {
+	r.objectOf(v).Visit(func(key []byte, v *fastjson.Value) {
+		var value string
+		switch v.Type() {
+		case fastjson.TypeString:
+			value, _ = textOf(v)
+		case fastjson.TypeNumber:
+			start := len(r.buf)
+			r.buf = v.MarshalTo(r.buf)
+			value = view(r.buf[start:])
+		case fastjson.TypeTrue:
+			value = "true"
+		case fastjson.TypeFalse:
+			value = "false"
+		}
+		if len(key) == 0 || value == "" {
+			return
+		}
+		for i := range s.props {
+			if s.props[i].Key == view(key) {
+				s.props[i].Value = value
+				return
+			}
+		}
+		if len(s.props) < event.MaxProps {
+			s.props = append(s.props, event.Prop{Key: view(key), Value: value})
+		}
+	})
+}
+
+// readRevenue takes over {"currency": "EUR", "amount": 12.5}, where the amount may be a
+// text. Anything else is no revenue.
+func (r *reader) readRevenue(s *sent, v *fastjson.Value) {
+	if v == nil {
+		return
+	}
+	if v.Type() == fastjson.TypeString && len(s.props) > 0 {
+		// The properties may live in the second parser: what they refer to is copied out of its way.
+		r.keepProps(s)
+	}
+	object := r.objectOf(v)
+	if object == nil {
+		return
+	}
+	currency, _ := textOf(object.Get("currency"))
+	amount := object.Get("amount")
+	if amount == nil || len(currency) != 3 {
+		return
+	}
+	start := len(r.buf)
+	for i := range len(currency) {
+		c := lower(currency[i])
+		if c < 'a' || c > 'z' {
+			return
+		}
+		r.buf = append(r.buf, c-('a'-'A'))
+	}
+	code := view(r.buf[start:])
+	text, ok := textOf(amount)
+	if !ok {
+		if amount.Type() != fastjson.TypeNumber {
+			return
+		}
+		start = len(r.buf)
+		r.buf = amount.MarshalTo(r.buf)
+		text = view(r.buf[start:])
+	}
+	if n, ok := millionths(trim(text)); ok {
+		s.revenue, s.currency = n, code
+	}
+}
+
+func (r *reader) keepProps(s *sent) {
+	keep := func(t string) string {
+		start := len(r.buf)
+		r.buf = append(r.buf, t...)
+		return view(r.buf[start:])
+	}
+	for i := range s.props {
+		s.props[i] = event.Prop{Key: keep(s.props[i].Key), Value: keep(s.props[i].Value)}
+	}
+}
+
+// millionths reads a decimal number exactly, in millionths rounded half away from zero.
+// It is false for what is no number or does not fit.
+func millionths(s string) (n int64, ok bool) {
+	if strings.ContainsAny(s, "eE") {
+		f, err := strconv.ParseFloat(s, 64)
+		f = math.Round(f * 1e6)
+		if err != nil || math.Abs(f) >= 1<<63 || f != f {
+			return 0, false
+		}
+		return int64(f), true
+	}
+	s, negative := strings.CutPrefix(s, "-")
+	whole, part, _ := strings.Cut(s, ".")
+	if whole == "" || len(whole) > 12 {
+		return 0, false
+	}
+	for i := range len(whole) {
+		if whole[i] < '0' || whole[i] > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(whole[i]-'0')
+	}
+	n *= 1e6
+	for i, unit := 0, int64(1e5); i < len(part); i, unit = i+1, unit/10 {
+		c := part[i]
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n += int64(c-'0') * unit // nothing from the seventh place on
+		if i == 6 && c >= '5' {
+			n++
+		}
+	}
+	if negative {
+		n = -n
+	}
+	return n, true
+}
+
+// hasRawControl reports whether a JSON text has a control character inside a string,
+// which JSON forbids and the parser lets pass.
+func hasRawControl(b []byte) bool {
+	clean := true
+	for _, c := range b {
+		if c < ' ' {
+			clean = false
+			break
+		}
+	}
+	if clean {
+		return false
+	}
+	inString := false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '"':
+			inString = !inString
+		case c == '\\':
+			i++ // outside a string the parser refuses it
+			if inString && i < len(b) && b[i] < ' ' {
+				return true
+			}
+		case c < ' ' && (inString || c != '\t' && c != '\n' && c != '\r'):
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,257 @@
+package collector
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/kantarainitiative/footfall/beacon"
+	"github.com/kantarainitiative/footfall/event"
+)
+
+// handle answers a request. Paths are compared as fasthttp normalises them.
+func (c *Collector) handle(ctx *fasthttp.RequestCtx) {
+	defer c.recovered(ctx)
+	path := ctx.Path()
+	switch string(path) {
+	case "/api/event":
+		c.serveEvent(ctx)
+	case "/ff.gif":
+		c.servePixel(ctx)
+	case "/ff.js", "/js/script.js":
+		c.serveScript(ctx)
+	case "/healthz":
+		c.serveHealth(ctx)
+	case "/readyz":
+		c.serveReady(ctx)
+	default:
+		if token, ok := openToken(path); ok {
+			c.serveOpen(ctx, token)
+			return
+		}
+		text(ctx, fasthttp.StatusNotFound, "not found\n")
+	}
+}
+
+// openToken returns the token of /o/{token}.gif.
+func openToken(path []byte) (token []byte, ok bool) {
+	token, ok = bytes.CutPrefix(path, []byte("/o/"))
+	if !ok {
+		return nil, false
+	}
+	token, ok = bytes.CutSuffix(token, []byte(".gif"))
+	return token, ok && len(token) > 0 && bytes.IndexByte(token, '/') < 0
+}
+
+// recovered turns a programming error into a 500. The log has the functions on the stack
+// and neither their arguments nor the error's text: both can hold an address.
+func (c *Collector) recovered(ctx *fasthttp.RequestCtx) {
+	if recover() == nil {
+		return
+	}
+	c.metrics.panics.Inc()
+	var pcs [32]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	var where []string
+	for more := true; more; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		where = append(where, f.Function+":"+strconv.Itoa(f.Line))
+	}
+	c.log.Error("a request ended in a programming error", "stack", strings.Join(where, " "))
+	ctx.Response.Reset()
+	text(ctx, fasthttp.StatusInternalServerError, "internal error\n")
+}
+
+// serveEvent counts what a script sends.
+func (c *Collector) serveEvent(ctx *fasthttp.RequestCtx) {
+	setCORS(ctx)
+	switch {
+	case ctx.IsPost():
+	case ctx.IsOptions():
+		preflight(ctx, "POST, OPTIONS")
+		return
+	default:
+		wrongMethod(ctx, "POST, OPTIONS")
+		return
+	}
+	start := c.now()
+	defer c.took(start)
+
+	fields := readHeaders(ctx.Request.Header.RawHeaders())
+	if fields.encoded {
+		c.account(viaScript, nil, badInput)
+		ctx.Response.Header.Set("Accept-Encoding", "identity")
+		refuse(ctx, fasthttp.StatusUnsupportedMediaType, &malformed{msg: "compressed bodies are not taken"})
+		return
+	}
+	cfg := c.settings.Load()
+	body := ctx.Request.Body()
+	x := c.newHit(viaScript, fields)
+	defer c.release(x, len(body))
+	bad := x.reader.read(&x.sent, body)
+	if bad == nil {
+		bad = x.locate(c.sources)
+	}
+	if bad != nil {
+		c.account(viaScript, nil, badInput)
+		refuse(ctx, fasthttp.StatusBadRequest, bad)
+		return
+	}
+	r := c.collect(cfg, x, c.visitor(cfg, ctx, &fields))
+	if r == full {
+		ctx.Response.Header.Set("Retry-After", "10")
+		refuse(ctx, fasthttp.StatusServiceUnavailable, &malformed{msg: "the hit cannot be kept now, send it again later"})
+		return
+	}
+	setDropped(ctx, r)
+	ctx.SetStatusCode(fasthttp.StatusAccepted)
+	ctx.Response.Header.SetContentTypeBytes(contentText)
+	ctx.Response.SetBodyRaw(bodyOK)
+}
+
+// servePixel counts what a page without script shows. Its answer is always the image.
+func (c *Collector) servePixel(ctx *fasthttp.RequestCtx) {
+	if !imageMethod(ctx) {
+		return
+	}
+	defer c.took(c.now())
+	c.image(ctx)
+	if ctx.IsHead() {
+		return // nobody looked at it
+	}
+	fields := readHeaders(ctx.Request.Header.RawHeaders())
+	cfg := c.settings.Load()
+	x := c.newHit(viaPixel, fields)
+	defer c.release(x, 0)
+	x.readPixel(ctx.URI().QueryString(), ctx.Request.Header.Referer())
+	if bad := x.locate(c.sources); bad != nil {
+		c.account(viaPixel, nil, badInput)
+		setDropped(ctx, badInput)
+		return
+	}
+	setDropped(ctx, c.collect(cfg, x, c.visitor(cfg, ctx, &fields)))
+}
+
+// serveOpen counts an opened e-mail. Its answer is always the image.
+func (c *Collector) serveOpen(ctx *fasthttp.RequestCtx, token []byte) {
+	if !imageMethod(ctx) {
+		return
+	}
+	defer c.took(c.now())
+	c.image(ctx)
+	if ctx.IsHead() {
+		return
+	}
+	cfg := c.settings.Load()
+	open, why := c.openEmail(cfg, token)
+	if why != counted {
+		c.account(viaEmail, nil, why)
+		setDropped(ctx, why)
+		return
+	}
+	fields := readHeaders(ctx.Request.Header.RawHeaders())
+	x := c.newHit(viaEmail, fields)
+	defer c.release(x, 0)
+	x.kind = event.EmailOpen
+	x.sent.name = "open"
+	x.sent.domains = open.Site
+	x.source.Source, x.source.Channel = "Email", "Email"
+	x.campaign.name, x.campaign.content = open.Campaign, open.Message
+	setDropped(ctx, c.collect(cfg, x, c.visitor(cfg, ctx, &fields)))
+}
+
+// visitor tells who is asking.
+func (c *Collector) visitor(cfg *settings, ctx *fasthttp.RequestCtx, h *headers) visitor {
+	return visitor{
+		addr:  cfg.proxies.client(peerAddr(ctx.RemoteAddr()), &h.forwarded),
+		agent: ctx.Request.Header.UserAgent(),
+	}
+}
+
+// serveScript serves the tracker.
+func (c *Collector) serveScript(ctx *fasthttp.RequestCtx) {
+	if !ctx.IsGet() && !ctx.IsHead() {
+		wrongMethod(ctx, "GET, HEAD")
+		return
+	}
+	h := &ctx.Response.Header
+	h.Set("ETag", c.script.ETag)
+	h.Set("Vary", "Accept-Encoding")
+	h.Set("Cache-Control", "public, max-age=3600, stale-while-revalidate=86400")
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if matchesETag(ctx.Request.Header.Peek("If-None-Match"), c.script.ETag) {
+		ctx.SetStatusCode(fasthttp.StatusNotModified)
+		return
+	}
+	h.SetContentType(beacon.ScriptType)
+	accept := ctx.Request.Header.Peek("Accept-Encoding")
+	switch {
+	case accepts(accept, "br"):
+		h.Set("Content-Encoding", "br")
+		ctx.Response.SetBodyRaw(c.script.Brotli)
+	case accepts(accept, "gzip"):
+		h.Set("Content-Encoding", "gzip")
+		ctx.Response.SetBodyRaw(c.script.Gzip)
+	default:
+		ctx.Response.SetBodyRaw(c.script.Body)
+	}
+}
+
+// serveHealth says that the process is alive.
+func (c *Collector) serveHealth(ctx *fasthttp.RequestCtx) {
+	if !ctx.IsGet() && !ctx.IsHead() {
+		wrongMethod(ctx, "GET, HEAD")
+		return
+	}
+	noStore(ctx)
+	text(ctx, fasthttp.StatusOK, "ok\n")
+}
+
+// serveReady says whether hits can be acknowledged.
+func (c *Collector) serveReady(ctx *fasthttp.RequestCtx) {
+	if !ctx.IsGet() && !ctx.IsHead() {
+		wrongMethod(ctx, "GET, HEAD")
+		return
+	}
+	noStore(ctx)
+	if why := c.unready(); why != "" {
+		text(ctx, fasthttp.StatusServiceUnavailable, why+"\n")
+		return
+	}
+	text(ctx, fasthttp.StatusOK, "ready\n")
+}
+
+// unreadable answers a request that fasthttp could not read to its end. The connection is closed after it.
+func (c *Collector) unreadable(ctx *fasthttp.RequestCtx, err error) {
+	if cn, ok := ctx.Conn().(*conn); ok {
+		cn.linger = true
+	}
+	ctx.Response.Reset()
+	isHit := string(ctx.Path()) == "/api/event"
+	var small *fasthttp.ErrSmallBuffer
+	var netErr net.Error
+	switch {
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		if isHit {
+			setCORS(ctx)
+			c.account(viaScript, nil, tooLarge)
+		}
+		refuse(ctx, fasthttp.StatusRequestEntityTooLarge, &malformed{msg: "the body is larger than 64 KiB"})
+	case errors.As(err, &small):
+		c.metrics.refused.Inc()
+		refuse(ctx, fasthttp.StatusRequestHeaderFieldsTooLarge, &malformed{msg: "the header is larger than 16 KiB"})
+	case errors.As(err, &netErr) && netErr.Timeout():
+		c.metrics.refused.Inc()
+		refuse(ctx, fasthttp.StatusRequestTimeout, &malformed{msg: "the request took too long"})
+	default:
+		c.metrics.refused.Inc()
+		refuse(ctx, fasthttp.StatusBadRequest, &malformed{msg: "the request cannot be read"})
+	}
+}
