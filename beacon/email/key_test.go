@@ -2,8 +2,8 @@ package email
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,8 +50,10 @@ func TestKeyIsNotPrinted(t *testing.T) {
 		t.Fatal(err)
 	}
 	secret := base64.StdEncoding.EncodeToString(f.Keys[0].Key)
-	j, _ := json.Marshal(k)
-	for _, s := range []string{fmt.Sprint(k), fmt.Sprintf("%v %+v %#v", k, k, k), string(j)} {
+	var logged strings.Builder
+	slog.New(slog.NewJSONHandler(&logged, nil)).Info("x", "key", k)
+	slog.New(slog.NewTextHandler(&logged, nil)).Info("x", "key", k)
+	for _, s := range []string{fmt.Sprint(k), fmt.Sprintf("%v %+v %#v", k, k, k), logged.String()} {
 		if strings.Contains(s, secret) || strings.Contains(s, fmt.Sprint(f.Keys[0].Key)) || strings.Contains(s, "aead") {
 			t.Errorf("printed: %s", s)
 		}

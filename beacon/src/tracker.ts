@@ -25,6 +25,8 @@ const hashRouting = 'hash' in data;
 const early: [string, Options?][] = (stub && stub.q) || [];
 /** The page counted last (none: not begun yet), and where its reader came from. */
 let url: string | undefined;
+/** The address seen last, counted or not. */
+let seen: string;
 let referrer: string | 0 = doc.referrer;
 /** The timer of a page view that waits for its title. */
 let pending = 0;
@@ -129,7 +131,7 @@ const leave = (): void => {
 const view = (from: string | 0): void => {
   leave();
   referrer = from;
-  url = here();
+  url = seen = here();
   engaged = deepest = depthSent = 0;
   measure();
   // A single-page application sets its title after its address.
@@ -138,9 +140,9 @@ const view = (from: string | 0): void => {
 
 /** Counts a new address. Replacing only the query is filtering, sorting or zooming. */
 const moved = (replaced?: unknown): void => {
-  const now = here();
-  if (replaced === true ? withoutQuery(now) != withoutQuery(url!) : now != url) view(url!);
-  else url = now;
+  const before = seen;
+  seen = here();
+  if (replaced === true ? withoutQuery(seen) != withoutQuery(before) : seen != before) view(url!);
 };
 
 const track: Footfall = (name, options) => {
