@@ -1,0 +1,455 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kantarainitiative/footfall/event"
+)
+
+// Bounds of a query.
+const (
+	DefaultLimit  = 10000
+	maxLimit      = 10000
+	maxDimensions = 8
+	maxMetrics    = 24
+)
+
+// Query answers one question of the Stats API. A question that has no answer is a
+// [*QueryError]; one that costs more than a report may is [ErrLimit].
+//
+// What counts as what: visitors, visits, page views and events are those of page views and
+// custom events (kinds 1 and 2) in the period that meet the filters. Bounce rate, duration
+// and views per visit are those of the whole visits that have such a row; by hour they
+// count where that row is. Rows without a visit (unlinked hits) are page views and events
+// only. Engagement lengthens its visit and gives time on page and scroll depth, e-mail
+// events give nothing here. By page, and under a filter on the page for the bounce rate, a
+// page's visits are those that began on it.
+func (s *Store) Query(ctx context.Context, q Query) (*Result, error) {
+	p, err := planQuery(q)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := s.conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return p.run(ctx, s.reporter(conn))
+}
+
+// TimeDimension returns the step that "time" stands for in the query's period, as in
+// Plausible: hours up to two days, days up to 40, weeks up to 52, then months.
+func (q Query) TimeDimension() string {
+	last := q.To.Add(-time.Second)
+	const day = 24 * time.Hour
+	switch d := last.Sub(q.From); {
+	case d/time.Hour <= 48:
+		return "time:hour"
+	case d/day <= 40:
+		return "time:day"
+	case d/(7*day) <= 52:
+		return "time:week"
+	}
+	return "time:month"
+}
+
+// plan is a checked query, ready to be written as statements.
+type plan struct {
+	q       Query
+	scope   scope
+	dims    []dimension
+	metrics []metric
+	order   []string
+	parts   part
+}
+
+func planQuery(q Query) (*plan, error) {
+	if q.Zone == nil {
+		q.Zone = time.UTC
+	}
+	if !q.From.Before(q.To) {
+		return nil, badQuery("date_range", "the period ends before it begins")
+	}
+	if q.From.Year() < 1970 || q.To.Year() > 2148 {
+		return nil, badQuery("date_range", "dates lie between 1970 and 2148")
+	}
+	if q.Limit == 0 {
+		q.Limit = DefaultLimit
+	}
+	if q.Limit < 1 || q.Limit > maxLimit {
+		return nil, badQuery("pagination", "the limit lies between 1 and %d", maxLimit)
+	}
+	if q.Offset < 0 {
+		return nil, badQuery("pagination", "the offset is not negative")
+	}
+	if err := checkFilters(q.Filters); err != nil {
+		return nil, err
+	}
+	p := &plan{q: q, scope: scope{q.Zone, q.From, q.To, pageGoals(q.Filters)}}
+	if err := p.takeDimensions(); err != nil {
+		return nil, err
+	}
+	if err := p.takeMetrics(); err != nil {
+		return nil, err
+	}
+	return p, p.takeOrder()
+}
+
+func (p *plan) takeDimensions() error {
+	if len(p.q.Dimensions) > maxDimensions {
+		return badQuery("dimensions", "at most %d", maxDimensions)
+	}
+	p.q.Dimensions = slices.Clone(p.q.Dimensions)
+	for i, name := range p.q.Dimensions {
+		if name == "time" {
+			name = p.q.TimeDimension()
+			p.q.Dimensions[i] = name
+		}
+		d, ok := dimensionOf(name)
+		if !ok {
+			return badQuery("dimensions", "unknown dimension %q", name)
+		}
+		if slices.Contains(p.q.Dimensions[:i], name) {
+			return badQuery("dimensions", "%q is there twice", name)
+		}
+		p.dims = append(p.dims, d)
+	}
+	return nil
+}
+
+func (p *plan) takeMetrics() error {
+	names := p.q.Metrics
+	if len(names) == 0 || len(names) > maxMetrics {
+		return badQuery("metrics", "between 1 and %d", maxMetrics)
+	}
+	used := usesOf(p.q.Filters...)
+	for _, d := range p.dims {
+		used.page = used.page || d.name == "event:page"
+		used.goal = used.goal || d.kind == dimGoal
+	}
+	for _, name := range names {
+		m, ok := metricOf(name)
+		if !ok {
+			return badQuery("metrics", "unknown metric %q", name)
+		}
+		if strings.HasSuffix(name, "conversion_rate") && !used.goal {
+			return badQuery("metrics", "%q needs a filter or a dimension event:goal", name)
+		}
+		if m.parts&partEngagement != 0 && !used.page {
+			return badQuery("metrics", "%q needs a filter or a dimension event:page", name)
+		}
+		if m.parts&partVisits != 0 {
+			for _, d := range p.dims {
+				if !d.visit && d.kind != dimTime && d.name != "event:page" && d.name != "event:hostname" {
+					return badQuery("metrics", "%q is a figure of visits and cannot be had by %q", name, d.name)
+				}
+			}
+		}
+		p.parts |= m.parts
+		p.metrics = append(p.metrics, m)
+	}
+	if p.parts&(partEngagement|partGroup) != 0 {
+		p.parts |= partEvents // says which rows there are
+	}
+	return nil
+}
+
+// takeOrder makes the order total: what was asked, then all dimensions.
+func (p *plan) takeOrder() error {
+	terms := slices.Clone(p.q.OrderBy)
+	if len(terms) == 0 {
+		for _, d := range p.dims {
+			if d.kind == dimTime {
+				terms = append(terms, Order{By: d.name})
+			}
+		}
+		terms = append(terms, Order{By: p.q.Metrics[0], Desc: true})
+	}
+	for _, name := range p.q.Dimensions {
+		terms = append(terms, Order{By: name})
+	}
+	seen := map[string]bool{}
+	for _, t := range terms {
+		if t.By == "time" {
+			for _, d := range p.dims {
+				if d.kind == dimTime {
+					t.By = d.name
+					break
+				}
+			}
+		}
+		direction := " ASC"
+		if t.Desc {
+			direction = " DESC"
+		}
+		if seen[t.By] {
+			continue
+		}
+		seen[t.By] = true
+		if i := slices.Index(p.q.Dimensions, t.By); i >= 0 {
+			p.order = append(p.order, "d"+strconv.Itoa(i)+direction)
+		} else if i := slices.Index(p.q.Metrics, t.By); i >= 0 {
+			m := "m" + strconv.Itoa(i)
+			p.order = append(p.order, "("+m+" < 0) ASC", m+direction) // no value: last
+		} else {
+			return badQuery("order_by", "%q is neither a metric nor a dimension of the query", t.By)
+		}
+	}
+	return nil
+}
+
+// run asks the statements of the plan.
+func (p *plan) run(ctx context.Context, r *reporter) (*Result, error) {
+	res := &Result{Warnings: p.warnings()}
+	totals := map[string]uint64{}
+	for _, m := range p.metrics {
+		if !m.total {
+			continue
+		}
+		fs := p.q.Filters
+		if m.name == "conversion_rate" {
+			fs = withoutGoals(fs)
+		}
+		n, err := p.visitors(ctx, r, fs)
+		if err != nil {
+			return nil, err
+		}
+		totals[m.name] = n
+	}
+	branches, err := p.branches()
+	if err != nil {
+		return nil, err
+	}
+	data := reportData{Branches: branches, Order: p.order, Limit: p.q.Limit, Offset: p.q.Offset}
+	for i := range p.dims {
+		data.Dims = append(data.Dims, "d"+strconv.Itoa(i))
+	}
+	for _, m := range p.metrics {
+		f := frag(m.sql)
+		for range strings.Count(m.sql, "?") {
+			f.args = append(f.args, totals[m.name])
+		}
+		data.Metrics = append(data.Metrics, f)
+	}
+	if res.Rows, err = p.rows(ctx, r, data); err != nil {
+		return nil, err
+	}
+	if p.q.TotalRows {
+		res.TotalRows, err = p.countRows(ctx, r, data, len(res.Rows))
+	}
+	return res, err
+}
+
+type reportData struct {
+	Dims          []string
+	Metrics       []fragment
+	Branches      []fragment
+	Order         []string
+	Limit, Offset int
+}
+
+func (p *plan) rows(ctx context.Context, r *reporter, data reportData) ([]Row, error) {
+	rows, err := r.query(ctx, "report", data)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	texts, steps, values := make([]string, len(p.dims)), make([]uint32, len(p.dims)), make([]int64, len(p.metrics))
+	var dest []any
+	for i, d := range p.dims {
+		if d.kind == dimTime {
+			dest = append(dest, &steps[i])
+		} else {
+			dest = append(dest, &texts[i])
+		}
+	}
+	for i := range values {
+		dest = append(dest, &values[i])
+	}
+	out := []Row{}
+	for rows.Next() {
+		if err := rows.Scan(dest...); err != nil {
+			return nil, r.wrap("report", err)
+		}
+		row := Row{Dimensions: make([]string, len(p.dims)), Metrics: make([]*float64, len(p.metrics))}
+		for i, d := range p.dims {
+			row.Dimensions[i] = texts[i]
+			if d.kind == dimTime {
+				row.Dimensions[i] = stepLabel(d.name, steps[i])
+			}
+		}
+		for i, v := range values {
+			if v >= 0 {
+				x := float64(v) / p.metrics[i].scale
+				row.Metrics[i] = &x
+			}
+		}
+		out = append(out, row)
+	}
+	return out, r.wrap("report", rows.Err())
+}
+
+// countRows is how many rows there are in all, without asking where the answer shows it.
+func (p *plan) countRows(ctx context.Context, r *reporter, data reportData, got int) (int, error) {
+	if len(p.dims) == 0 || got > 0 && got < p.q.Limit {
+		return p.q.Offset + got, nil
+	}
+	if got == 0 && p.q.Offset == 0 {
+		return 0, nil
+	}
+	n, err := r.number(ctx, "report_rows", data)
+	return int(n), err
+}
+
+// visitors counts all visitors of the period under filters.
+func (p *plan) visitors(ctx context.Context, r *reporter, fs []Filter) (uint64, error) {
+	b, err := p.branch(partEvents, partEvents, nil, fs, []string{"visitors"})
+	if err != nil {
+		return 0, err
+	}
+	return r.number(ctx, "report", reportData{Branches: []fragment{b}, Metrics: []fragment{frag("sum(visitors)")}})
+}
+
+func (p *plan) branches() ([]fragment, error) {
+	hits := partEvents
+	if p.parts&partEvents == 0 {
+		hits = partVisits
+	}
+	var out []fragment
+	for _, part := range []part{partEvents, partVisits, partEngagement, partGroup} {
+		if p.parts&part == 0 {
+			continue
+		}
+		fs := p.q.Filters
+		if part == partGroup {
+			fs = withoutGoals(fs)
+		}
+		b, err := p.branch(part, hits, p.dims, fs, p.q.Metrics)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, b)
+	}
+	return out, nil
+}
+
+// branchData fills report_events.sql, report_visits.sql and report_engagement.sql.
+type branchData struct {
+	Dims    []fragment
+	Columns []string
+	Source  fragment
+	Site    string
+	Days    fragment
+	Where   fragment // on each row
+	Counted fragment // visits: on one row at least
+	Entered fragment // visits: counts for the bounce rate
+}
+
+func (p *plan) branch(part, hits part, dims []dimension, fs []Filter, names []string) (fragment, error) {
+	days, within := p.period()
+	pageIsEntry := part == partVisits && slices.ContainsFunc(dims, func(d dimension) bool { return d.name == "event:page" })
+	b := branchData{
+		Columns: columnsFor(part, hits, names), Site: p.q.Site, Days: days, Source: frag("events"), Entered: frag("1"),
+	}
+	exit := usesOf(fs...).exit
+	for _, d := range dims {
+		if part == partVisits {
+			b.Dims = append(b.Dims, d.visitValue(p.scope, p.firstCounted(fs, pageIsEntry, within)))
+			continue
+		}
+		exit = exit || d.kind == dimExitPage
+		b.Dims = append(b.Dims, d.rowValue(p.scope))
+	}
+	if exit {
+		var err error
+		if b.Source, err = statement("exit_pages", map[string]any{"ExitPage": exitPage, "Site": p.q.Site, "Days": days}); err != nil {
+			return fragment{}, err
+		}
+	}
+	if part != partVisits {
+		b.Where = allOf(within, conditions(fs, false))
+		name := "report_events"
+		if part == partEngagement {
+			name = "report_engagement"
+		}
+		return statement(name, b)
+	}
+	// What holds for all rows of a visit or for none is asked before they are grouped.
+	var whole, some, pages []Filter
+	for _, f := range fs {
+		u := usesOf(f)
+		if u.event && !(pageIsEntry && onlyPages(f)) {
+			some = append(some, f)
+		} else {
+			whole = append(whole, f)
+		}
+		if f.Dimension == "event:page" {
+			pages = append(pages, f)
+		}
+	}
+	b.Where = conditions(whole, pageIsEntry)
+	b.Counted = allOf(within, conditions(some, pageIsEntry))
+	if len(pages) > 0 && !pageIsEntry {
+		b.Entered = around("any(", conditions(pages, true), ")")
+	}
+	return statement("report_visits", b)
+}
+
+// firstCounted is the time of a visit's first counted row, as an aggregate.
+func (p *plan) firstCounted(fs []Filter, pageIsEntry bool, within fragment) fragment {
+	return around("minIf(toUInt32(time), kind < 3 AND ", allOf(within, conditions(fs, pageIsEntry)), ")")
+}
+
+// onlyPages tells whether a filter compares visits and pages alone.
+func onlyPages(f Filter) bool {
+	if len(f.Filters) > 0 {
+		return !slices.ContainsFunc(f.Filters, func(c Filter) bool { return !onlyPages(c) })
+	}
+	return f.Dimension == "event:page" || strings.HasPrefix(f.Dimension, "visit:")
+}
+
+// period is the days that hold the period and the condition on a row's time within them,
+// which whole days do not need.
+func (p *plan) period() (days, within fragment) {
+	first, last := event.DayOf(p.q.From.In(p.q.Zone)), event.DayOf(p.q.To.Add(-time.Nanosecond).In(p.q.Zone))
+	days = frag("day BETWEEN toDate(?) AND toDate(?)", first.String(), last.String())
+	var conds []fragment
+	if !first.Start(p.q.Zone).Equal(p.q.From) {
+		conds = append(conds, frag("toUInt32(time) >= ?", p.q.From.Unix()))
+	}
+	if !(last + 1).Start(p.q.Zone).Equal(p.q.To) {
+		conds = append(conds, frag("toUInt32(time) < ?", p.q.To.Unix()))
+	}
+	return days, allOf(conds...)
+}
+
+// withoutGoals leaves out the top-level filters on goals and properties: what is left are
+// the visitors among whom conversions are counted.
+func withoutGoals(fs []Filter) []Filter {
+	return slices.DeleteFunc(slices.Clone(fs), func(f Filter) bool {
+		d, ok := dimensionOf(f.Dimension)
+		return len(f.Filters) == 0 && ok && (d.kind == dimGoal || d.kind == dimProp)
+	})
+}
+
+// warnings are the remarks that a reader of the figures needs.
+func (p *plan) warnings() map[string]string {
+	pageFilter := slices.ContainsFunc(p.q.Filters, func(f Filter) bool { return f.Dimension == "event:page" })
+	byPage := slices.Contains(p.q.Dimensions, "event:page")
+	w := map[string]string{}
+	for _, m := range p.metrics {
+		switch {
+		case m.parts&partVisits != 0 && byPage:
+			w[m.name] = "a page's visits are those that began on it"
+		case m.name == "bounce_rate" && pageFilter:
+			w[m.name] = "counts the visits that began on a page of the filter"
+		}
+	}
+	if len(w) == 0 {
+		return nil
+	}
+	return w
+}
