@@ -1,0 +1,37 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// What is committed in dist is what the sources make.
+func TestDistIsBuiltFromSource(t *testing.T) {
+	root, err := findRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := Build(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dist := filepath.Join(root, "dashboard/ui/dist")
+	for name, want := range files {
+		got, err := os.ReadFile(filepath.Join(dist, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("dist/%s is not what src makes: run go generate ./dashboard/ui", name)
+		}
+	}
+	there, err := os.ReadDir(dist)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(there) != len(files) {
+		t.Errorf("dist has %d files, src makes %d", len(there), len(files))
+	}
+}
