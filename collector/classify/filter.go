@@ -8,37 +8,77 @@ import (
 	"strings"
 )
 
-// pattern is something to find in a User-Agent.
+// pattern is something to find in a User-Agent: a literal, where it may stand, and for the
+// few expressions that are more than that, the expression.
 type pattern struct {
-	literal string         // lower case, at least 3 bytes: it must occur
-	exact   string         // the literal in its own case, where case matters
-	re      *regexp.Regexp // and this must match; nil: the literal suffices
-	fold    bool           // re is for the lower-case text
-	kind    string
-	weak    bool // other patterns know the kind better
+	literal string // lower case, at least 3 bytes: it must occur
+	exact   string // the literal in its own case, where case matters
+	start   bool   // only at the start of the text
+	before  bool   // no letter, digit or _ before it
+	after   bool   // none after it
+	// Texts of which none may stand right before or after the literal.
+	notBefore, notAfter []string
+	re                  *regexp.Regexp
+	fold                bool // re is for the lower-case text
+	kind                string
+	weak                bool // other patterns know the kind better
 }
+
+// matchAt reports whether the pattern, whose literal's first three bytes are at i, matches.
+func (p *pattern) matchAt(raw, low []byte, i int) bool {
+	end := i + len(p.literal)
+	switch {
+	case end > len(low) || string(low[i:end]) != p.literal:
+		return false
+	case p.exact != "" && string(raw[i:end]) != p.exact:
+		return false
+	case p.start && i > 0, p.before && i > 0 && isWord(low[i-1]), p.after && end < len(low) && isWord(low[end]):
+		return false
+	}
+	for _, t := range p.notBefore {
+		if i >= len(t) && string(low[i-len(t):i]) == t {
+			return false
+		}
+	}
+	for _, t := range p.notAfter {
+		if len(low)-end >= len(t) && string(low[end:end+len(t)]) == t {
+			return false
+		}
+	}
+	switch {
+	case p.re == nil:
+		return true
+	case p.fold:
+		return p.re.Match(low)
+	}
+	return p.re.Match(raw)
+}
+
+// isWord is what \b parts from the rest.
+func isWord(c byte) bool { return c-'0' < 10 || c-'a' < 26 || c-'A' < 26 || c == '_' }
 
 // filter finds patterns in a text in one pass over it: three bytes lead to the patterns whose
 // literal begins so, and nearly always there are none.
 type filter struct {
-	bits    [1 << 10]uint64 // hashes of the first three bytes of each literal
-	buckets map[uint32][]pattern
-	size    int
+	bits     [1 << 11]uint64 // hashes of the first three bytes of each literal
+	patterns map[uint32][]pattern
+	size     int
 }
 
-func newFilter() *filter { return &filter{buckets: make(map[uint32][]pattern)} }
+func newFilter() *filter { return &filter{patterns: make(map[uint32][]pattern)} }
 
-func trigram(b string) uint32 { return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 }
+func trigram(a, b, c byte) uint32 { return uint32(a) | uint32(b)<<8 | uint32(c)<<16 }
 
-func slot(t uint32) uint32 { return t * 2654435761 >> 16 }
+// slot is a multiplicative hash of 17 bits.
+func slot(t uint32) uint32 { return t * 2654435761 >> 15 }
 
 func (f *filter) add(p pattern) error {
 	if len(p.literal) < 3 {
 		return fmt.Errorf("literal %q is too short to find", p.literal)
 	}
-	t := trigram(p.literal)
+	t := trigram(p.literal[0], p.literal[1], p.literal[2])
 	f.bits[slot(t)>>6] |= 1 << (slot(t) & 63)
-	f.buckets[t] = append(f.buckets[t], p)
+	f.patterns[t] = append(f.patterns[t], p)
 	f.size++
 	return nil
 }
@@ -48,31 +88,19 @@ func (f *filter) add(p pattern) error {
 func (f *filter) find(raw, low []byte) string {
 	weak := ""
 	for i := 0; i+3 <= len(low); i++ {
-		t := uint32(low[i]) | uint32(low[i+1])<<8 | uint32(low[i+2])<<16
+		t := trigram(low[i], low[i+1], low[i+2])
 		if f.bits[slot(t)>>6]&(1<<(slot(t)&63)) == 0 {
 			continue
 		}
-		for j := range f.buckets[t] {
-			p := &f.buckets[t][j]
-			if weak != "" && p.weak || len(low)-i < len(p.literal) || string(low[i:i+len(p.literal)]) != p.literal {
+		list := f.patterns[t]
+		for j := range list {
+			if p := &list[j]; weak != "" && p.weak || !p.matchAt(raw, low, i) {
 				continue
-			}
-			if p.exact != "" && string(raw[i:i+len(p.exact)]) != p.exact {
-				continue
-			}
-			if p.re != nil {
-				text := raw
-				if p.fold {
-					text = low
-				}
-				if !p.re.Match(text) {
-					continue
-				}
-			}
-			if !p.weak {
+			} else if !p.weak {
 				return p.kind
+			} else {
+				weak = p.kind
 			}
-			weak = p.kind
 		}
 	}
 	return weak
@@ -89,17 +117,53 @@ func newPattern(expr string, fold bool) (pattern, error) {
 		return p, err
 	}
 	tree = tree.Simplify()
-	lit, whole := literal(tree)
-	p.literal = strings.ToLower(lit)
-	if whole {
-		if !fold && p.literal != lit {
-			p.exact = lit
-		}
+	if p.simple(tree) {
 		return p, nil
+	}
+	p.literal = strings.ToLower(literal(tree))
+	if sub := tree.Sub; tree.Op == syntax.OpConcat && sub[0].Op == syntax.OpBeginText && sub[1].Op == syntax.OpLiteral &&
+		len(sub[1].Rune) >= 3 {
+		p.start, p.literal = true, strings.ToLower(string(sub[1].Rune)) // rarer than a longer one anywhere
 	}
 	p.re, err = regexp.Compile(expr)
 	return p, err
 }
+
+// simple takes an expression that is a literal with at most an anchor or word boundary at
+// its ends.
+func (p *pattern) simple(tree *syntax.Regexp) bool {
+	subs := []*syntax.Regexp{tree}
+	if tree.Op == syntax.OpConcat {
+		subs = tree.Sub
+	}
+	var q pattern
+	for i, sub := range subs {
+		switch {
+		case sub.Op == syntax.OpLiteral && sub.Flags&syntax.FoldCase == 0 && q.literal == "":
+			q.exact = string(sub.Rune)
+			q.literal = strings.ToLower(q.exact)
+		case sub.Op == syntax.OpBeginText && i == 0:
+			q.start = true
+		case sub.Op == syntax.OpWordBoundary && q.literal == "" && i == 0:
+			q.before = true
+		case sub.Op == syntax.OpWordBoundary && q.literal != "" && i == len(subs)-1:
+			q.after = true
+		default:
+			return false
+		}
+	}
+	n := len(q.literal)
+	if n == 0 || q.before && !isWord(q.literal[0]) || q.after && !isWord(q.literal[n-1]) {
+		return false // \b beside what is no word means the opposite
+	}
+	if p.fold || q.exact == q.literal && !hasLetter(q.literal) {
+		q.exact = ""
+	}
+	p.literal, p.exact, p.start, p.before, p.after = q.literal, q.exact, q.start, q.before, q.after
+	return true
+}
+
+func hasLetter(s string) bool { return strings.ToUpper(s) != s }
 
 // lowerExpr lower-cases what an expression matches and leaves classes such as \S alone.
 func lowerExpr(expr string) string {
@@ -114,22 +178,19 @@ func lowerExpr(expr string) string {
 	return string(b)
 }
 
-// literal returns the longest text that every match of the expression holds, and whether
-// the expression is nothing else.
-func literal(re *syntax.Regexp) (lit string, whole bool) {
+// literal returns the longest text that every match of the expression holds.
+func literal(re *syntax.Regexp) (longest string) {
 	switch re.Op {
 	case syntax.OpLiteral:
-		return string(re.Rune), re.Flags&syntax.FoldCase == 0
-	case syntax.OpCapture:
-		lit, _ = literal(re.Sub[0])
-	case syntax.OpPlus:
-		lit, _ = literal(re.Sub[0])
+		return string(re.Rune)
+	case syntax.OpCapture, syntax.OpPlus:
+		return literal(re.Sub[0])
 	case syntax.OpConcat:
 		for _, sub := range re.Sub {
-			if l, _ := literal(sub); len(l) > len(lit) {
-				lit = l
+			if l := literal(sub); len(l) > len(longest) {
+				longest = l
 			}
 		}
 	}
-	return lit, false
+	return longest
 }

@@ -1,34 +1,53 @@
 package classify
 
-// noisy holds the patterns of isbot that are not used. They guess from the shape of an agent and
-// take people's apps and old telephones for robots; an agent of such a shape in which
+// isNoisy tells the patterns of isbot that are not used. They guess from the shape of an agent
+// and take people's apps and old telephones for robots; an agent of such a shape in which
 // neither a browser nor a system is known is a robot here anyway.
-var noisy = map[string]bool{
-	`;\s\w+;$`:                   true,
-	`@[a-z][\w-]+\.`:             true,
-	`\(\)`:                       true,
-	`\.com\b`:                    true,
-	`\b\w+/1\.0;`:                true,
-	`\|`:                         true,
-	`^[<\(;]`:                    true,
-	`^[^ ]{50,}$`:                true,
-	`^\d+\b`:                     true,
-	`^\w*search\b`:               true,
-	`^[\w\-]+/[\w]+$`:            true,
-	`^\w+/[\w\(\)]*$`:            true,
-	`^mozilla/\d\.\d\s[\w\.-]+$`: true,
-	`^\w+/\d\.\d\s\([\w@]+\)$`:   true,
-	`^[\w \.\-\(?:\):%]+(?:/v?\d+(?:\.\d+)?(?:\.\d{1,10})*?)?(?:,|$)`:      true,
-	`^mozilla/\d\.\d\s\((?:compatible;)?(?:\s?[\w\d-.]+[\s/]\d+\.\d+)?\)$`: true,
+func isNoisy(expr string) bool {
+	switch expr {
+	case `;\s\w+;$`,
+		`@[a-z][\w-]+\.`,
+		`\(\)`,
+		`\.com\b`,
+		`\b\w+/1\.0;`,
+		`\|`,
+		`^[<\(;]`,
+		`^[^ ]{50,}$`,
+		`^\d+\b`,
+		`^\w*search\b`,
+		`^[\w\-]+/[\w]+$`,
+		`^\w+/[\w\(\)]*$`,
+		`^\w+/\d\.\d\s\([\w@]+\)$`,
+		`^mozilla/\d\.\d\s[\w\.-]+$`,
+		`^mozilla/\d\.\d\s\((?:compatible;)?(?:\s?[\w\d-.]+[\s/]\d+\.\d+)?\)$`,
+		`^[\w \.\-\(?:\):%]+(?:/v?\d+(?:\.\d+)?(?:\.\d{1,10})*?)?(?:,|$)`:
+		return true
+	}
+	return false
 }
 
-// byHand translates the patterns that look ahead or behind, which RE2 has not: what may not
-// come before or after is spelled out as what may.
-var byHand = map[string]string{
-	`(?:^|[^g])news(?!sapphire)`:                                `(?:^|[^g])news(?:$|[^s]|s$|s[^a]|sa$|sa[^p]|sap$|sap[^p])`,
-	`(?<! channel/|google/)google(?!(?:wv|app|/google| pixel))`: `(?:^|[^/]|[^el]/|[^g][el]/)google(?:$|w$|w[^v]|a$|a[^p]|ap$|ap[^p]|/$|/[^g]| $| [^p]|[^wa/ ])`,
-	`(?<! cu)bots?(?:\b|_)`:                                     `(?:^.{0,2}|[^u]|[^c]u|[^ ]cu)bots?(?:\b|_)`,
-	`(?<!cam)scan`:                                              `(?:^.{0,2}|[^m]|[^a]m|[^c]am)scan`,
-	`(?<!lib)http`:                                              `(?:^.{0,2}|[^b]|[^i]b|[^l]ib)http`,
-	`java(?!;)`:                                                 `java(?:[^;]|$)`,
+// byHand translates the patterns of isbot that look ahead or behind, which Go's expressions
+// cannot; nil for all others.
+func byHand(expr string) []pattern {
+	switch expr {
+	case `(?:^|[^g])news(?!sapphire)`:
+		return []pattern{{literal: "news", notBefore: []string{"g"}, notAfter: []string{"sapphire"}}}
+	case `(?<! channel/|google/)google(?!(?:wv|app|/google| pixel))`:
+		return []pattern{{literal: "google", notBefore: []string{" channel/", "google/"},
+			notAfter: []string{"wv", "app", "/google", " pixel"}}}
+	case `(?<! cu)bots?(?:\b|_)`:
+		return []pattern{
+			{literal: "bot", notBefore: []string{" cu"}, after: true},
+			{literal: "bot_", notBefore: []string{" cu"}},
+			{literal: "bots", notBefore: []string{" cu"}, after: true},
+			{literal: "bots_", notBefore: []string{" cu"}},
+		}
+	case `(?<!cam)scan`:
+		return []pattern{{literal: "scan", notBefore: []string{"cam"}}}
+	case `(?<!lib)http`:
+		return []pattern{{literal: "http", notBefore: []string{"lib"}}}
+	case `java(?!;)`:
+		return []pattern{{literal: "java", notAfter: []string{";"}}}
+	}
+	return nil
 }

@@ -44,9 +44,15 @@ func (s *scan) exceptBrowser(t *agentTable, a *Agent) {
 	switch a.Browser {
 	case "Internet Explorer":
 		// In its compatibility view MSIE is a lie and Trident is not.
-		switch v := s.majorMinor(s.refs[t.refs["trident"]]); v {
-		case "4.0", "5.0", "6.0", "7.0":
-			a.BrowserVersion = map[string]string{"4.0": "8.0", "5.0": "9.0", "6.0": "10.0", "7.0": "11.0"}[v]
+		switch s.majorMinor(s.refs[t.refs["trident"]]) {
+		case "4.0":
+			a.BrowserVersion = "8.0"
+		case "5.0":
+			a.BrowserVersion = "9.0"
+		case "6.0":
+			a.BrowserVersion = "10.0"
+		case "7.0", "8.0":
+			a.BrowserVersion = "11.0"
 		}
 	case "Chrome":
 		if a.OS == "Android" && (s.webview || !version.empty()) {
@@ -60,6 +66,9 @@ func (s *scan) exceptBrowser(t *agentTable, a *Agent) {
 		// Opera 10 and later call themselves 9.80 and give their version apart.
 		if a.BrowserVersion == "9.80" && !version.empty() {
 			a.BrowserVersion = s.majorMinor(version)
+		}
+		if a.BrowserVersion == "" {
+			a.BrowserVersion = s.majorMinor(s.refs[t.refs["opera"]])
 		}
 	case "":
 		if a.OS == "iOS" && s.has(t, "applewebkit") {

@@ -1,6 +1,7 @@
 package classify
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 )
@@ -20,12 +21,12 @@ const (
 	BotLibrary  = "library"  // an HTTP library or command
 )
 
-// robots tells robots from people. The order is what measured best: mail proxies first, since
-// every list takes them for robots; then what browsers fully explain is a person; then, with
-// the device's model blanked ("CUBOT"), the lists.
+// robots tells robots from people. The order is what measured best: what known browsers fully
+// explain is a person; mail proxies come before the lists, all of which take them for other
+// robots; then, with the device's model blanked ("CUBOT"), the lists.
 type robots struct {
-	mail   *filter
-	whole  map[string]bool
+	mail   []string        // parts of agents of mail proxies
+	whole  map[string]bool // agents of mail proxies that are nothing else
 	filter *filter
 	left   []string // patterns of the lists that are not used, for the tests
 }
@@ -42,7 +43,7 @@ var tagKinds = [...]struct{ tag, kind string }{
 }
 
 func loadRobots(t *agentTable) (*robots, error) {
-	r := &robots{mail: newFilter(), whole: make(map[string]bool), filter: newFilter()}
+	r := &robots{whole: make(map[string]bool), filter: newFilter()}
 	lines, err := readTable("mail.txt", 1)
 	if err != nil {
 		return nil, err
@@ -50,8 +51,8 @@ func loadRobots(t *agentTable) (*robots, error) {
 	for _, l := range lines {
 		if whole, ok := strings.CutPrefix(l[0], "="); ok {
 			r.whole[whole] = true
-		} else if err := r.mail.add(pattern{literal: l[0], kind: BotMail}); err != nil {
-			return nil, fmt.Errorf("classify: mail.txt: %w", err)
+		} else {
+			r.mail = append(r.mail, l[0])
 		}
 	}
 	if lines, err = readTable("robots.txt", 2); err != nil {
@@ -85,54 +86,57 @@ func loadRobots(t *agentTable) (*robots, error) {
 		return nil, err
 	}
 	for _, l := range lines {
-		if noisy[l[0]] {
-			r.left = append(r.left, l[0])
-			continue
+		patterns := byHand(l[0])
+		if patterns == nil && !isNoisy(l[0]) {
+			p, err := newPattern(l[0], true)
+			if err != nil {
+				return nil, fmt.Errorf("classify: isbot.txt: %q: %w", l[0], err)
+			}
+			patterns = []pattern{p}
 		}
-		expr := l[0]
-		if e, ok := byHand[expr]; ok {
-			expr = e
+		used := len(patterns) > 0
+		for _, p := range patterns {
+			p.kind, p.weak = BotCrawler, true
+			used = r.filter.add(p) == nil && used
 		}
-		p, err := newPattern(expr, true)
-		if err != nil {
-			return nil, fmt.Errorf("classify: isbot.txt: %q: %w", expr, err)
-		}
-		p.kind, p.weak = BotCrawler, true
-		if r.filter.add(p) != nil {
+		if !used {
 			r.left = append(r.left, l[0])
 		}
 	}
 	return r, nil
 }
 
+// isMail reports whether an agent names a mail provider's proxy.
+func (r *robots) isMail(s *scan) bool {
+	low := s.low[:s.n]
+	for _, m := range r.mail {
+		if bytes.Contains(low, []byte(m)) {
+			return true
+		}
+	}
+	return false
+}
+
 // kind returns the kind of robot, "" for a person, and whether it is a mail proxy.
 func (r *robots) kind(s *scan, a *Agent) (kind string, mail bool) {
-	low := s.low[:s.n]
-	for len(low) > 0 && low[0] == ' ' {
-		low = low[1:]
-	}
-	for len(low) > 0 && low[len(low)-1] == ' ' {
-		low = low[:len(low)-1]
-	}
-	if len(low) == 0 {
+	trimmed := bytes.TrimSpace(s.low[:s.n])
+	if len(trimmed) == 0 {
 		return BotEmpty, false
-	}
-	if r.whole[string(low)] || r.mail.find(s.raw, s.low[:s.n]) != "" {
-		return BotMail, true
 	}
 	known := a.Browser != "" || a.OS != ""
 	if s.explained && known {
-		return "", false
+		return "", false // no mail proxy among them: what names it is a word of its own
 	}
-	raw := s.raw
-	if !s.model.empty() {
-		var blank [maxAgent]byte
-		raw = blank[:copy(blank[:], s.raw)]
-		for i := s.model.from; i < s.model.to; i++ {
-			raw[i], s.low[i] = ' ', ' '
-		}
+	if r.whole[string(trimmed)] || r.isMail(s) {
+		return BotMail, true
 	}
-	if kind = r.filter.find(raw, s.low[:s.n]); kind == "" && !known {
+	// Off the stack, since expressions let what they read escape.
+	buf := append(append(make([]byte, 0, 2*s.n), s.raw...), s.low[:s.n]...)
+	raw, low := buf[:s.n], buf[s.n:]
+	for i := s.model.from; i < s.model.to && !s.tainted; i++ {
+		raw[i], low[i] = ' ', ' '
+	}
+	if kind = r.filter.find(raw, low); kind == "" && !known {
 		kind = BotUnknown
 	}
 	return kind, false

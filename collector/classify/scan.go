@@ -1,5 +1,7 @@
 package classify
 
+import "bytes"
+
 // scan is one pass over a User-Agent: its words in lower case, and the best row of each
 // table that they name. It lives on the stack of a look-up.
 //
@@ -17,6 +19,7 @@ type scan struct {
 	webview   bool // Android's "wv"
 	explained bool // every word is one that people's browsers use
 	model     span // the field of the device's model in Android's comment
+	tainted   bool // that field holds more than a model
 }
 
 // The tables a word can have a row in.
@@ -169,7 +172,9 @@ func (s *scan) modelAfter(w word) span {
 // or part of a device's model.
 func (s *scan) plain(w word) bool {
 	if w.all.from >= s.model.from && w.all.to <= s.model.to {
-		return !suspicious(s.text(w.all))
+		bad := s.suspicious(w)
+		s.tainted = s.tainted || bad
+		return !bad
 	}
 	b := s.text(w.all)
 	if isDigit(b[0]) {
@@ -180,20 +185,20 @@ func (s *scan) plain(w word) bool {
 		}
 		return true
 	}
-	letters := func(b []byte) bool { return len(b) == 2 && b[0]-'a' < 26 && b[1]-'a' < 26 }
-	return letters(b) || len(b) == 5 && (b[2] == '-' || b[2] == '_') && letters(b[:2]) && letters(b[3:])
+	return len(b) == 2 && isLetters(b) ||
+		len(b) == 5 && (b[2] == '-' || b[2] == '_') && isLetters(b[:2]) && isLetters(b[3:])
 }
 
+func isLetters(b []byte) bool { return b[0]-'a' < 26 && b[1]-'a' < 26 }
+
 // suspicious reports whether a word in the field of the model has what no model has: an
-// address. Robots append theirs to any comment.
-func suspicious(b []byte) bool {
+// address, or a robot's name with a version. Robots put theirs into any comment.
+func (s *scan) suspicious(w word) bool {
+	b := s.text(w.all)
 	for i, c := range b {
-		if c == '@' || c == '+' && i+1 < len(b) && b[i+1] == 'h' {
-			return true
-		}
-		if c == ':' && i+2 < len(b) && b[i+1] == '/' && b[i+2] == '/' {
+		if c == '@' || c == ':' && i+2 < len(b) && b[i+1] == '/' && b[i+2] == '/' {
 			return true
 		}
 	}
-	return string(b) == "compatible"
+	return string(b) == "compatible" || !w.value.empty() && bytes.Contains(s.text(w.name), []byte("bot"))
 }

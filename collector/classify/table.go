@@ -114,7 +114,7 @@ func loadAgentTable() (*agentTable, error) {
 	for _, l := range lines {
 		t.add(l[0], func(*entry) error { return nil })
 	}
-	for _, token := range []string{"version", "trident", "dalvik", "applewebkit"} { // for name.go
+	for _, token := range []string{"version", "trident", "opera", "dalvik", "applewebkit"} { // for name.go
 		if _, err := t.version(inBrowsers, token); err != nil {
 			return nil, err
 		}
