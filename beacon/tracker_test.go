@@ -39,6 +39,21 @@ func TestTracker(t *testing.T) {
 	}{
 		{"page view", testPageView},
 		{"single-page application", testSPA},
+		{"hash routing", testHash},
+		{"clicks", testClicks},
+		{"custom events", testEvents},
+		{"attributes of the tag", testTag},
+		{"opt-out flag", testOptOut},
+		{"ways to embed", testInjection},
+		{"engagement", testEngagement},
+		{"hidden and shown", testHide},
+		{"background tab", testBackgroundTab},
+		{"back/forward cache", testBFCache},
+		{"other origin", testOtherOrigin},
+		{"retry", testRetry},
+		{"noscript", testNoscript},
+		{"localhost", testLocalhost},
+		{"odd pages", testOddPages},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, b) })
 	}

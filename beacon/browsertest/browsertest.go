@@ -48,6 +48,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -76,13 +77,12 @@ type Browser struct {
 }
 
 type answer struct {
-	ID        int
-	Ready     bool
-	Version   string
-	UserAgent string
-	Value     json.RawMessage
-	Error     string
-	Problems  []string
+	ID       int
+	Ready    bool
+	Version  string
+	Value    json.RawMessage
+	Error    string
+	Problems []string
 }
 
 // startTimeout and graceTimeout are wide: the machine may be building something else.
@@ -105,10 +105,13 @@ func Start(t testing.TB) *Browser {
 			t.Fatalf("npm package %s is missing: run `npm ci` in the folder of go.mod", p)
 		}
 	}
+	agent := userAgent(t, chromium)
 	config, err := json.Marshal(map[string]any{
 		"chromium":  chromium,
+		"userAgent": agent,
 		"artifacts": filepath.Join(root, "artifacts"),
-		"args":      Flags(),
+		// As a switch, too: what a page sends while it closes is past what Playwright overrides.
+		"args": append(Flags(), "--user-agent="+agent),
 		// Playwright turns the back/forward cache off by default.
 		"ignoreArgs": []string{"--disable-back-forward-cache"},
 	})
@@ -164,7 +167,7 @@ func Start(t testing.TB) *Browser {
 	if err != nil {
 		t.Fatalf("starting the browser: %v\n%s", err, diagnostics.String())
 	}
-	b.Version, b.UserAgent = ready.Version, ready.UserAgent
+	b.Version, b.UserAgent = ready.Version, agent
 	return b
 }
 
@@ -279,6 +282,18 @@ func Chromium(t testing.TB) string {
 	}
 	t.Fatal("Chromium is missing: apt-get install -y chromium (or set FOOTFALL_CHROMIUM)")
 	return ""
+}
+
+// userAgent returns what a plain desktop Chrome of the browser's version says: HeadlessChrome
+// is a robot to every bot list.
+func userAgent(t testing.TB, chromium string) string {
+	t.Helper()
+	out, err := exec.Command(chromium, "--version").Output()
+	major := regexp.MustCompile(`\d+`).Find(out)
+	if err != nil || major == nil {
+		t.Fatalf("%s --version: %q, %v", chromium, out, err)
+	}
+	return "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/" + string(major) + ".0.0.0 Safari/537.36"
 }
 
 // Root returns the folder of the module's go.mod, looked for upwards from where the

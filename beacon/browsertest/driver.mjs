@@ -18,10 +18,8 @@ const browser = await chromium.launch({
   args: config.args,
   ignoreDefaultArgs: config.ignoreArgs,
 });
-// HeadlessChrome is a robot to every bot list, so pages see the agent of a plain desktop Chrome.
-const userAgent = 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) ' +
-  `Chrome/${browser.version().split('.')[0]}.0.0.0 Safari/537.36`;
-answer({ ready: true, version: browser.version(), userAgent });
+const { userAgent } = config;
+answer({ ready: true, version: browser.version() });
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
