@@ -1,0 +1,259 @@
+// Package statsapi answers the Stats API: queries in JSON with Plausible's v2 shape and
+// names, over HTTP and for the command line, and the number of visitors there now.
+//
+// It only translates: what a metric means is the store's, so the pages and the API
+// cannot disagree.
+package statsapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/kantarainitiative/footfall/dashboard/auth"
+	"github.com/kantarainitiative/footfall/dashboard/period"
+	"github.com/kantarainitiative/footfall/store"
+)
+
+// maxBody bounds a query's JSON.
+const maxBody = 256 << 10
+
+// Reader is what the API needs of a store.
+type Reader interface {
+	Query(ctx context.Context, q store.Query) (*store.Result, error)
+	Realtime(ctx context.Context, site string) (uint64, error)
+}
+
+// API answers queries about the configured sites.
+type API struct {
+	Reader Reader
+	Zone   func(site string) (*time.Location, bool) // false: no such site
+	Now    func() time.Time
+	Log    *slog.Logger
+}
+
+type resultRow struct {
+	Metrics    []*float64 `json:"metrics"`
+	Dimensions []string   `json:"dimensions"`
+}
+
+type metricWarning struct {
+	Code    string `json:"code"`
+	Warning string `json:"warning"`
+}
+
+type meta struct {
+	MetricWarnings map[string]metricWarning `json:"metric_warnings,omitempty"`
+	TimeLabels     []string                 `json:"time_labels,omitempty"`
+	TotalRows      *int                     `json:"total_rows,omitempty"`
+}
+
+type pagination struct {
+	Limit  int `json:"limit"`
+	Offset int `json:"offset"`
+}
+
+// Response is the answer to a query; "query" in it is what was understood.
+type Response struct {
+	Results []resultRow `json:"results"`
+	Meta    meta        `json:"meta"`
+	Query   struct {
+		SiteID     string          `json:"site_id"`
+		Metrics    []string        `json:"metrics"`
+		DateRange  [2]string       `json:"date_range"`
+		Filters    json.RawMessage `json:"filters"`
+		Dimensions []string        `json:"dimensions"`
+		OrderBy    [][2]string     `json:"order_by"`
+		Include    map[string]bool `json:"include"`
+		Pagination pagination      `json:"pagination"`
+	} `json:"query"`
+}
+
+// StatusError is an error with the HTTP status that says what kind it is, and a text that
+// the asker may read.
+type StatusError struct {
+	Status int
+	Msg    string
+}
+
+func (e *StatusError) Error() string { return e.Msg }
+
+// Answer answers the query in body for id. Its errors are *StatusError.
+func (a *API) Answer(ctx context.Context, id auth.Identity, body []byte) (*Response, error) {
+	r, err := ParseRequest(body)
+	if err != nil {
+		return nil, a.statusError(ctx, err)
+	}
+	zone, err := a.zone(id, r.SiteID)
+	if err != nil {
+		return nil, err
+	}
+	now := a.Now()
+	q, err := r.query(zone, now, func() (time.Time, error) { return a.first(ctx, r.SiteID, zone, now) })
+	if err != nil {
+		return nil, a.statusError(ctx, err)
+	}
+	res, err := a.Reader.Query(ctx, q)
+	if err != nil {
+		return nil, a.statusError(ctx, err)
+	}
+	return respond(r, q, res), nil
+}
+
+func (a *API) zone(id auth.Identity, site string) (*time.Location, error) {
+	zone, ok := a.Zone(site)
+	if !ok {
+		return nil, &StatusError{http.StatusNotFound, "site_id: there is no such site"}
+	}
+	if !id.MaySee(site) {
+		return nil, &StatusError{http.StatusForbidden, "this token may not read that site"}
+	}
+	return zone, nil
+}
+
+// first returns the first day of the site that has data, zero if none has.
+func (a *API) first(ctx context.Context, site string, zone *time.Location, now time.Time) (time.Time, error) {
+	res, err := a.Reader.Query(ctx, store.Query{
+		Site: site, Zone: zone, Now: now, From: time.Date(1971, 1, 1, 0, 0, 0, 0, zone), To: period.AddDays(now.In(zone), 1),
+		Metrics: []string{"events"}, Dimensions: []string{"time:day"}, OrderBy: []store.Order{{By: "time:day"}}, Limit: 1,
+	})
+	if err != nil || len(res.Rows) == 0 {
+		return time.Time{}, err
+	}
+	return time.ParseInLocation(time.DateOnly, res.Rows[0].Dimensions[0], zone)
+}
+
+func respond(r *Request, q store.Query, res *store.Result) *Response {
+	out := &Response{Results: make([]resultRow, 0, len(res.Rows))}
+	for _, row := range res.Rows {
+		d := row.Dimensions
+		if d == nil {
+			d = []string{}
+		}
+		out.Results = append(out.Results, resultRow{row.Metrics, d})
+	}
+	for metric, w := range res.Warnings {
+		if out.Meta.MetricWarnings == nil {
+			out.Meta.MetricWarnings = map[string]metricWarning{}
+		}
+		out.Meta.MetricWarnings[metric] = metricWarning{"remark", w}
+	}
+	if r.Include.TotalRows {
+		out.Meta.TotalRows = &res.TotalRows
+	}
+	if r.Include.TimeLabels {
+		i := slices.IndexFunc(r.Dimensions, isTime)
+		out.Meta.TimeLabels = store.TimeLabels(q, r.Dimensions[i])
+	}
+	o := &out.Query
+	o.SiteID, o.Metrics, o.Dimensions, o.Filters = r.SiteID, r.Metrics, r.Dimensions, r.Filters
+	if o.Dimensions == nil {
+		o.Dimensions = []string{}
+	}
+	if len(o.Filters) == 0 {
+		o.Filters = json.RawMessage("[]")
+	}
+	o.DateRange = [2]string{q.From.In(q.Zone).Format(time.RFC3339), q.To.Add(-time.Second).In(q.Zone).Format(time.RFC3339)}
+	o.OrderBy = [][2]string{}
+	for _, t := range q.OrderBy {
+		dir := "asc"
+		if t.Desc {
+			dir = "desc"
+		}
+		o.OrderBy = append(o.OrderBy, [2]string{t.By, dir})
+	}
+	o.Include = map[string]bool{}
+	for name, on := range map[string]bool{"time_labels": r.Include.TimeLabels, "total_rows": r.Include.TotalRows, "imports": r.Include.Imports} {
+		if on {
+			o.Include[name] = true
+		}
+	}
+	o.Pagination = pagination{q.Limit, q.Offset}
+	return out
+}
+
+// statusError is the one table from what went wrong to what the asker is told.
+func (a *API) statusError(ctx context.Context, err error) error {
+	var b badRequest
+	var q *store.QueryError
+	switch {
+	case errors.As(err, &b):
+		return &StatusError{http.StatusBadRequest, b.msg}
+	case errors.As(err, &q):
+		return &StatusError{http.StatusBadRequest, q.Error()}
+	case ctx.Err() != nil:
+		return &StatusError{499, "the asker went away"}
+	}
+	a.Log.Error("stats query failed", "err", err)
+	return &StatusError{http.StatusServiceUnavailable, "the store does not answer; the server's log says why"}
+}
+
+func (a *API) fail(w http.ResponseWriter, err error) {
+	var s *StatusError
+	if !errors.As(err, &s) {
+		s = &StatusError{http.StatusInternalServerError, "internal error"}
+	}
+	auth.JSONError(w, s.Status, s.Msg)
+}
+
+// Query is the handler of POST /api/v2/query.
+func (a *API) Query(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", "POST")
+		auth.JSONError(w, http.StatusMethodNotAllowed, "POST a query")
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		var tooBig *http.MaxBytesError
+		if errors.As(err, &tooBig) {
+			auth.JSONError(w, http.StatusRequestEntityTooLarge, "the query is larger than 256 KiB")
+			return
+		}
+		auth.JSONError(w, http.StatusBadRequest, "the body could not be read")
+		return
+	}
+	id, _ := auth.From(r)
+	res, err := a.Answer(r.Context(), id, body)
+	if err != nil {
+		a.fail(w, err)
+		return
+	}
+	writeJSON(w, res)
+}
+
+// Realtime is the handler of GET /api/v2/realtime: {"visitors": n} of the last five minutes.
+func (a *API) Realtime(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", "GET")
+		auth.JSONError(w, http.StatusMethodNotAllowed, "GET the number")
+		return
+	}
+	site := r.URL.Query().Get("site_id")
+	if site == "" {
+		auth.JSONError(w, http.StatusBadRequest, "site_id: missing")
+		return
+	}
+	id, _ := auth.From(r)
+	if _, err := a.zone(id, site); err != nil {
+		a.fail(w, err)
+		return
+	}
+	n, err := a.Reader.Realtime(r.Context(), site)
+	if err != nil {
+		a.fail(w, a.statusError(r.Context(), err))
+		return
+	}
+	writeJSON(w, map[string]uint64{"visitors": n})
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	json.NewEncoder(w).Encode(v) // the asker may have gone; nothing else can fail
+}
