@@ -154,7 +154,12 @@ func options(t testing.TB, clk *clock) (Options, *memory, *logBuffer, *prometheu
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	dir := t.TempDir()
 	keys, err := anonymize.Open(filepath.Join(dir, "keys"), anonymize.Options{Now: clk.now, Log: logger,
-		Zones: func() []*time.Location { return []*time.Location{time.UTC} }})
+		Zones: func() (zones []*time.Location) {
+			for _, s := range testSites() {
+				zones = append(zones, or(s.Location, time.UTC))
+			}
+			return zones
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
