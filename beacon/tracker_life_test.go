@@ -102,6 +102,31 @@ func testHide(t *testing.T, b *browsertest.Browser) {
 	}
 }
 
+// Time in another window is not time on this page.
+func testFocus(t *testing.T, b *browsertest.Browser) {
+	s := newSite(t)
+	s.run(t, b, `
+		await page.goto(args.url + '/focus');
+		await hits(1);
+		const cdp = await context.newCDPSession(page); // Playwright pretends that every page has the focus
+		await cdp.send('Emulation.setFocusEmulationEnabled', {enabled: false});
+		await sleep(1200);
+		const other = await context.newPage();
+		await other.bringToFront();
+		await until(() => page.evaluate(() => !document.hasFocus()));
+		await sleep(4000);
+		await page.bringToFront();
+		await until(() => page.evaluate(() => document.hasFocus()));
+		await sleep(600);
+		await page.goto('about:blank');`, nil)
+	hits := s.all(t, 2)
+	s.wellFormed(t, hits)
+	equal(t, "hits", s.lines(), []string{"pageview /focus", "engagement /focus"})
+	if e, _ := hits[1].Fields["e"].(float64); e < 1800 || e > 4000 {
+		t.Errorf("engaged %v ms, want about 2000", e)
+	}
+}
+
 // A tab opened in the background counts when, and only if, it is looked at.
 func testBackgroundTab(t *testing.T, b *browsertest.Browser) {
 	s := newSite(t)

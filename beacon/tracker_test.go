@@ -47,6 +47,7 @@ func TestTracker(t *testing.T) {
 		{"ways to embed", testInjection},
 		{"engagement", testEngagement},
 		{"hidden and shown", testHide},
+		{"focus", testFocus},
 		{"background tab", testBackgroundTab},
 		{"back/forward cache", testBFCache},
 		{"other origin", testOtherOrigin},
