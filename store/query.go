@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/kantarainitiative/footfall/event"
 )
 
 // Bounds of a query.
@@ -64,17 +62,15 @@ type plan struct {
 	metrics []metric
 	order   []string
 	parts   part
+	period  period
 }
 
 func planQuery(q Query) (*plan, error) {
 	if q.Zone == nil {
 		q.Zone = time.UTC
 	}
-	if !q.From.Before(q.To) {
-		return nil, badQuery("date_range", "the period ends before it begins")
-	}
-	if q.From.Year() < 1970 || q.To.Year() > 2148 {
-		return nil, badQuery("date_range", "dates lie between 1970 and 2148")
+	if err := checkPeriod(q.From, q.To); err != nil {
+		return nil, err
 	}
 	if q.Limit == 0 {
 		q.Limit = DefaultLimit
@@ -88,7 +84,7 @@ func planQuery(q Query) (*plan, error) {
 	if err := checkFilters(q.Filters); err != nil {
 		return nil, err
 	}
-	p := &plan{q: q, scope: scope{q.Zone, q.From, q.To, pageGoals(q.Filters)}}
+	p := &plan{q: q, scope: scope{q.Zone, q.From, q.To, pageGoals(q.Filters)}, period: periodOf(q.Zone, q.From, q.To)}
 	if err := p.takeDimensions(); err != nil {
 		return nil, err
 	}
@@ -349,7 +345,7 @@ type branchData struct {
 }
 
 func (p *plan) branch(part, hits part, dims []dimension, fs []Filter, names []string) (fragment, error) {
-	days, within := p.period()
+	days, within := p.period.days(), p.period.within()
 	pageIsEntry := part == partVisits && slices.ContainsFunc(dims, func(d dimension) bool { return d.name == "event:page" })
 	b := branchData{
 		Columns: columnsFor(part, hits, names), Site: p.q.Site, Days: days, Source: frag("events"), Entered: frag("1"),
@@ -357,7 +353,7 @@ func (p *plan) branch(part, hits part, dims []dimension, fs []Filter, names []st
 	exit := usesOf(fs...).exit
 	for _, d := range dims {
 		if part == partVisits {
-			b.Dims = append(b.Dims, d.visitValue(p.scope, p.firstCounted(fs, pageIsEntry, within)))
+			b.Dims = append(b.Dims, d.visitValue(p.scope, firstCounted(fs, pageIsEntry, within)))
 			continue
 		}
 		exit = exit || d.kind == dimExitPage
@@ -377,11 +373,17 @@ func (p *plan) branch(part, hits part, dims []dimension, fs []Filter, names []st
 		}
 		return statement(name, b)
 	}
-	// What holds for all rows of a visit or for none is asked before they are grouped.
+	b.Where, b.Counted, b.Entered = visitConditions(fs, within, pageIsEntry)
+	return statement("report_visits", b)
+}
+
+// visitConditions splits filters into what holds for all rows of a visit or for none, which
+// is asked before they are grouped, and what one row has to meet; entered is an aggregate that
+// tells whether the visit began on a page of the filters.
+func visitConditions(fs []Filter, within fragment, pageIsEntry bool) (where, counted, entered fragment) {
 	var whole, some, pages []Filter
 	for _, f := range fs {
-		u := usesOf(f)
-		if u.event && !(pageIsEntry && onlyPages(f)) {
+		if usesOf(f).event && !(pageIsEntry && onlyPages(f)) {
 			some = append(some, f)
 		} else {
 			whole = append(whole, f)
@@ -390,16 +392,15 @@ func (p *plan) branch(part, hits part, dims []dimension, fs []Filter, names []st
 			pages = append(pages, f)
 		}
 	}
-	b.Where = conditions(whole, pageIsEntry)
-	b.Counted = allOf(within, conditions(some, pageIsEntry))
+	entered = frag("1")
 	if len(pages) > 0 && !pageIsEntry {
-		b.Entered = around("any(", conditions(pages, true), ")")
+		entered = around("any(", conditions(pages, true), ")")
 	}
-	return statement("report_visits", b)
+	return conditions(whole, pageIsEntry), allOf(within, conditions(some, pageIsEntry)), entered
 }
 
 // firstCounted is the time of a visit's first counted row, as an aggregate.
-func (p *plan) firstCounted(fs []Filter, pageIsEntry bool, within fragment) fragment {
+func firstCounted(fs []Filter, pageIsEntry bool, within fragment) fragment {
 	return around("minIf(toUInt32(time), kind < 3 AND ", allOf(within, conditions(fs, pageIsEntry)), ")")
 }
 
@@ -409,21 +410,6 @@ func onlyPages(f Filter) bool {
 		return !slices.ContainsFunc(f.Filters, func(c Filter) bool { return !onlyPages(c) })
 	}
 	return f.Dimension == "event:page" || strings.HasPrefix(f.Dimension, "visit:")
-}
-
-// period is the days that hold the period and the condition on a row's time within them,
-// which whole days do not need.
-func (p *plan) period() (days, within fragment) {
-	first, last := event.DayOf(p.q.From.In(p.q.Zone)), event.DayOf(p.q.To.Add(-time.Nanosecond).In(p.q.Zone))
-	days = frag("day BETWEEN toDate(?) AND toDate(?)", first.String(), last.String())
-	var conds []fragment
-	if !first.Start(p.q.Zone).Equal(p.q.From) {
-		conds = append(conds, frag("toUInt32(time) >= ?", p.q.From.Unix()))
-	}
-	if !(last + 1).Start(p.q.Zone).Equal(p.q.To) {
-		conds = append(conds, frag("toUInt32(time) < ?", p.q.To.Unix()))
-	}
-	return days, allOf(conds...)
 }
 
 // withoutGoals leaves out the top-level filters on goals and properties: what is left are

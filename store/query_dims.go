@@ -40,35 +40,44 @@ type dimension struct {
 	empty  string // shown where the column is empty
 	visit  bool   // an attribute of the visit: the same on all of its rows
 	key    string // of a property
+	id     uint8  // in daily; stored, never changed; 0: not rolled up
 }
 
 // columns lists the dimensions that are a column of events.
 func columns() []dimension {
 	return []dimension{
-		{name: "event:name", column: "name"},
-		{name: "event:page", column: "page"},
-		{name: "event:hostname", column: "hostname"},
-		{name: "visit:entry_page", column: "entry_page", visit: true},
-		{name: "visit:source", column: "source", empty: directNone, visit: true},
-		{name: "visit:referrer", column: "referrer", empty: directNone, visit: true},
-		{name: "visit:channel", column: "channel", empty: directChannel, visit: true},
-		{name: "visit:utm_medium", column: "utm_medium", empty: notSet, visit: true},
-		{name: "visit:utm_source", column: "utm_source", empty: notSet, visit: true},
-		{name: "visit:utm_campaign", column: "utm_campaign", empty: notSet, visit: true},
-		{name: "visit:utm_content", column: "utm_content", empty: notSet, visit: true},
-		{name: "visit:utm_term", column: "utm_term", empty: notSet, visit: true},
-		{name: "visit:device", column: "device", empty: notSet, visit: true},
-		{name: "visit:browser", column: "browser", empty: notSet, visit: true},
-		{name: "visit:browser_version", column: "browser_version", empty: notSet, visit: true},
-		{name: "visit:os", column: "os", empty: notSet, visit: true},
-		{name: "visit:os_version", column: "os_version", empty: notSet, visit: true},
-		{name: "visit:country", column: "country", visit: true},
-		{name: "visit:region", column: "region", visit: true},
-		{name: "visit:region_name", column: "region_name", visit: true},
-		{name: "visit:city", column: "city", visit: true},
-		{name: "visit:city_name", column: "city", visit: true},
+		{id: 21, name: "event:name", column: "name"},
+		{id: 1, name: "event:page", column: "page"},
+		{id: 23, name: "event:hostname", column: "hostname"},
+		{id: 2, name: "visit:entry_page", column: "entry_page", visit: true},
+		{id: 4, name: "visit:source", column: "source", empty: directNone, visit: true},
+		{id: 5, name: "visit:referrer", column: "referrer", empty: directNone, visit: true},
+		{id: 6, name: "visit:channel", column: "channel", empty: directChannel, visit: true},
+		{id: 7, name: "visit:utm_medium", column: "utm_medium", empty: notSet, visit: true},
+		{id: 8, name: "visit:utm_source", column: "utm_source", empty: notSet, visit: true},
+		{id: 9, name: "visit:utm_campaign", column: "utm_campaign", empty: notSet, visit: true},
+		{id: 10, name: "visit:utm_content", column: "utm_content", empty: notSet, visit: true},
+		{id: 11, name: "visit:utm_term", column: "utm_term", empty: notSet, visit: true},
+		{id: 12, name: "visit:device", column: "device", empty: notSet, visit: true},
+		{id: 13, name: "visit:browser", column: "browser", empty: notSet, visit: true},
+		{id: 14, name: "visit:browser_version", column: "browser_version", empty: notSet, visit: true},
+		{id: 15, name: "visit:os", column: "os", empty: notSet, visit: true},
+		{id: 16, name: "visit:os_version", column: "os_version", empty: notSet, visit: true},
+		{id: 17, name: "visit:country", column: "country", visit: true},
+		{id: 18, name: "visit:region", column: "region", visit: true},
+		{id: 19, name: "visit:region_name", column: "region_name", visit: true},
+		{id: 20, name: "visit:city", column: "city", visit: true},
+		{id: 20, name: "visit:city_name", column: "city", visit: true},
 	}
 }
+
+// Groups of figures that are no column: all rows together, and the goals met.
+const (
+	totalID = 0
+	pageID  = 1
+	entryID = 2
+	goalID  = 22
+)
 
 const propPrefix = "event:props:"
 
@@ -91,9 +100,9 @@ func dimensionOf(name string) (dimension, bool) {
 	}
 	switch name {
 	case "event:goal":
-		return dimension{name: name, kind: dimGoal}, true
+		return dimension{id: goalID, name: name, kind: dimGoal}, true
 	case "visit:exit_page":
-		return dimension{name: name, kind: dimExitPage, column: "exit_page", visit: true}, true
+		return dimension{id: 3, name: name, kind: dimExitPage, column: "exit_page", visit: true}, true
 	case "visit:country_name":
 		return dimension{name: name, kind: dimCountryName, column: "country", visit: true}, true
 	case "time:hour", "time:day", "time:week", "time:month":

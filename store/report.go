@@ -36,9 +36,11 @@ type Query struct {
 	Limit      int      // 0: 10000
 	Offset     int
 	TotalRows  bool // also count the rows that Limit cut
+	LongIDs    bool // the site's visitor ids outlive a day: visitors of several days are counted, not added up
 }
 
-// Row is one row of a report. A metric without a value (the bounce rate of nothing) is nil.
+// Row is one row of a report. A metric without a value is nil: the scroll depth, time on
+// page or percentage of nothing. As in Plausible, rates and averages of no visits are 0.
 type Row struct {
 	Dimensions []string
 	Metrics    []*float64
@@ -56,6 +58,13 @@ type Totals struct {
 	Visitors, Visits, PageViews, Events uint64 // Events: page views and custom events
 	Bounces                             uint64
 	Duration                            uint64 // seconds, all visits together
+
+	// What the per-visit figures are divided by. Hits without a visit are page views but
+	// no visit's; under a filter on the page, bounces are counted among the visits that
+	// began there; by the hour, a visit counts as a whole in the hour of its first row.
+	VisitViews uint64 // page views of Started: views per visit is VisitViews / Started
+	Started    uint64 // visits that Duration and VisitViews are of
+	Entries    uint64 // visits among which Bounces are counted
 }
 
 // Point is one step of a series. Time is the step's first instant in the site's zone.
@@ -64,7 +73,8 @@ type Point struct {
 	Totals
 }
 
-// PanelRow is one row of a panel: a value of a dimension and its figures.
+// PanelRow is one row of a panel: a value of a dimension and its figures. Bounces and
+// Duration are those of the row's visits, for dimensions of visits only.
 type PanelRow struct {
 	Value     string
 	Label     string // what people read, where it differs from Value (a country's name)
@@ -102,6 +112,7 @@ type OverviewQuery struct {
 	Filters          []Filter
 	Panels           []string // dimensions wanted
 	Limit            int      // rows a panel
+	LongIDs          bool     // as in Query
 }
 
 // Overview is a whole dashboard.

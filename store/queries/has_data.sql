@@ -1,0 +1,1 @@
+SELECT count() FROM (SELECT 1 FROM events WHERE site = {{arg .Site}} LIMIT 1)
