@@ -31,14 +31,17 @@ import (
 	"github.com/kantarainitiative/footfall/beacon"
 	"github.com/kantarainitiative/footfall/beacon/email"
 	"github.com/kantarainitiative/footfall/collector/classify"
+	"github.com/kantarainitiative/footfall/collector/spool"
 	"github.com/kantarainitiative/footfall/event"
 )
 
 // What the collector uses, as it uses it. Everything must be safe for concurrent use.
 type (
-	// Spool keeps events. Append returns once e is kept, and holds on to no part of it.
+	// Spool keeps events: [spool.Spool]. Append returns once e is kept, and holds on to no
+	// part of it. It reports its own failures.
 	Spool interface {
 		Append(e *event.Event) error
+		Status() spool.Status
 	}
 	// Keys gives visitors their ids: [anonymize.Ratchet].
 	Keys interface {
@@ -124,7 +127,6 @@ type Collector struct {
 	configuring sync.Mutex // guards numbers
 	numbers     numbers
 	closing     atomic.Bool
-	lastFailure atomic.Int64 // when a failure to append was logged, Unix seconds
 }
 
 // New returns a collector that is ready to serve. It starts nothing.

@@ -175,7 +175,6 @@ func (c *Collector) collectFor(cfg *settings, s *site, x *hit, who visitor) reas
 		if x.sent.id != "" {
 			c.seen.remove(id)
 		}
-		c.appendFailed(err)
 		return full
 	}
 	return counted
@@ -249,14 +248,4 @@ func (c *Collector) enterVisit(key visitKey, x *hit) (started bool) {
 	}
 	e.Visit.EntryPage = e.Page
 	return c.visits.start(key, e, tagged)
-}
-
-// appendFailed logs why an event could not be kept, at most once a minute.
-func (c *Collector) appendFailed(err error) {
-	now := c.now().Unix()
-	last := c.lastFailure.Load()
-	if now-last < 60 && now >= last || !c.lastFailure.CompareAndSwap(last, now) {
-		return
-	}
-	c.log.Error("hits are refused: the spool cannot keep them", "error", err)
 }

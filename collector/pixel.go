@@ -56,16 +56,3 @@ func (c *Collector) openEmail(cfg *settings, token []byte) (email.Open, reason) 
 	}
 	return open, counted
 }
-
-// unready says why hits cannot be acknowledged, or "".
-func (c *Collector) unready() string {
-	if c.closing.Load() {
-		return "shutting down"
-	}
-	if s, ok := c.spool.(interface{ Ready() error }); ok {
-		if err := s.Ready(); err != nil {
-			return "the spool takes no hits: " + err.Error()
-		}
-	}
-	return ""
-}

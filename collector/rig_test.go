@@ -22,6 +22,7 @@ import (
 	"github.com/kantarainitiative/footfall/anonymize"
 	"github.com/kantarainitiative/footfall/beacon/email"
 	"github.com/kantarainitiative/footfall/collector/classify"
+	"github.com/kantarainitiative/footfall/collector/spool"
 	"github.com/kantarainitiative/footfall/event"
 )
 
@@ -46,7 +47,14 @@ type memory struct {
 	mu   sync.Mutex
 	recs []string
 	// fail decides whether an event is refused; nil takes everything.
-	fail func(*event.Event) error
+	fail   func(*event.Event) error
+	status spool.Status
+}
+
+func (m *memory) Status() spool.Status {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.status
 }
 
 func (m *memory) Append(e *event.Event) error {
@@ -148,6 +156,12 @@ func testSites() []Site {
 	}
 }
 
+// The tables take a while to read and have no state that tests could see.
+var (
+	testAgents  = sync.OnceValues(func() (*classify.Agents, error) { return classify.NewAgents(0) })
+	testSources = sync.OnceValues(classify.NewSources)
+)
+
 func options(t testing.TB, clk *clock) (Options, *memory, *logBuffer, *prometheus.Registry, *email.Key) {
 	t.Helper()
 	log := new(logBuffer)
@@ -163,11 +177,11 @@ func options(t testing.TB, clk *clock) (Options, *memory, *logBuffer, *prometheu
 	if err != nil {
 		t.Fatal(err)
 	}
-	agents, err := classify.NewAgents(0)
+	agents, err := testAgents()
 	if err != nil {
 		t.Fatal(err)
 	}
-	sources, err := classify.NewSources()
+	sources, err := testSources()
 	if err != nil {
 		t.Fatal(err)
 	}

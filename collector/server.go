@@ -11,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/kantarainitiative/footfall/beacon"
+	"github.com/kantarainitiative/footfall/collector/spool"
 	"github.com/kantarainitiative/footfall/event"
 )
 
@@ -228,13 +229,30 @@ func (c *Collector) serveReady(ctx *fasthttp.RequestCtx) {
 	text(ctx, fasthttp.StatusOK, "ready\n")
 }
 
+// unready says why hits cannot be acknowledged, or "". It names no cause in the machine:
+// strangers read it.
+func (c *Collector) unready() string {
+	err := c.spool.Status().Err
+	switch {
+	case c.closing.Load(), errors.Is(err, spool.ErrClosed):
+		return "shutting down"
+	case errors.Is(err, spool.ErrFull):
+		return "the spool is full"
+	case err != nil:
+		return "the spool cannot be written"
+	}
+	return ""
+}
+
 // unreadable answers a request that fasthttp could not read to its end. The connection is closed after it.
 func (c *Collector) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	if cn, ok := ctx.Conn().(*conn); ok {
 		cn.linger = true
 	}
 	ctx.Response.Reset()
-	isHit := string(ctx.Path()) == "/api/event"
+	// Of a request whose chunks add up to too much fasthttp has dropped the header by now. Only
+	// hits have bodies here, so it counts as one.
+	isHit := string(ctx.Path()) == "/api/event" || len(ctx.Request.Header.RawHeaders()) == 0
 	var small *fasthttp.ErrSmallBuffer
 	var netErr net.Error
 	switch {
