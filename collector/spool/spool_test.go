@@ -105,6 +105,15 @@ func (r *rig) metric(t testing.TB, name string) (sum float64) {
 
 func value(m *dto.Metric) float64 { return m.GetCounter().GetValue() + m.GetGauge().GetValue() }
 
+// counter returns c's value, which can be asked for after Close too.
+func counter(c prometheus.Counter) float64 {
+	var m dto.Metric
+	if err := c.Write(&m); err != nil {
+		return -1
+	}
+	return value(&m)
+}
+
 // hit returns an event that is told from others by n.
 func hit(n int) *event.Event {
 	e := &event.Event{ID: uint64(n), Site: "example.org", Day: 20781, Time: 1795500000 + int64(n), Kind: event.PageView,
