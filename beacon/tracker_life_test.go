@@ -59,6 +59,30 @@ func testEngagement(t *testing.T, b *browsertest.Browser) {
 	}
 }
 
+// How far the page before was scrolled says nothing about the next one of a single-page
+// application.
+func testScrollSPA(t *testing.T, b *browsertest.Browser) {
+	s := newSite(t)
+	tall(s)
+	s.run(t, b, `
+		await page.goto(args.url + '/long');
+		await hits(1);
+		await page.mouse.wheel(0, 8100);
+		await until(() => page.evaluate(() => scrollY == 8100));
+		await page.evaluate(() => { history.pushState({}, '', '/top'); setTimeout(() => scrollTo(0, 0), 20) });
+		await hits(3);
+		await page.goto('about:blank');
+		await sleep(200);`, nil)
+	hits := s.all(t, 4)
+	s.wellFormed(t, hits)
+	equal(t, "hits", s.lines(), []string{"pageview /long", "engagement /long", "pageview /top r=/long", "engagement /top r=/long"})
+	for i, want := range map[int]float64{1: 100, 3: 10} {
+		if hits[i].Fields["sd"] != want {
+			t.Errorf("%s: scroll depth %v %%, want %v", s.line(hits[i]), hits[i].Fields["sd"], want)
+		}
+	}
+}
+
 // A tab that is hidden reports at once, and later only what is new.
 func testHide(t *testing.T, b *browsertest.Browser) {
 	s := newSite(t)

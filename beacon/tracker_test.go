@@ -46,6 +46,7 @@ func TestTracker(t *testing.T) {
 		{"opt-out flag", testOptOut},
 		{"ways to embed", testInjection},
 		{"engagement", testEngagement},
+		{"scroll depth of single-page applications", testScrollSPA},
 		{"hidden and shown", testHide},
 		{"focus", testFocus},
 		{"background tab", testBackgroundTab},

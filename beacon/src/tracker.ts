@@ -15,8 +15,9 @@ const doc = document as Document & { prerendering?: boolean };
 const loc = location;
 const stub = win.footfall;
 
-// A module has no currentScript.
-const script = (doc.currentScript || doc.querySelector('script[src*="/ff.js"],script[src*="/js/script.js"]')) as HTMLScriptElement | null;
+// A module has no currentScript. The other name of this file, /js/script.js, is not looked
+// for: another product's script may have it, and its host would get our hits.
+const script = (doc.currentScript || doc.querySelector('script[src*="/ff.js"]')) as HTMLScriptElement | null;
 const data: DOMStringMap = script ? script.dataset : {};
 const api = data.api || new URL('/api/event', script ? script.src : loc.href).href;
 const hashRouting = 'hash' in data;
@@ -112,6 +113,7 @@ const settle = (): void => {
   if (pending) {
     clearTimeout(pending);
     pending = 0;
+    measure(); // by now the application has scrolled to the top
     send('pageview', { props: attributes(script, 'data-props-') });
   }
 };
@@ -119,6 +121,7 @@ const settle = (): void => {
 /** Sends how the page was read since this was last sent. */
 const leave = (): void => {
   settle();
+  measure();
   tick();
   const depth = Math.min(100, Math.round((deepest * 100) / height));
   if (url && (depth > depthSent || engaged > 999)) {
@@ -133,7 +136,6 @@ const view = (from: string | 0): void => {
   referrer = from;
   url = seen = here();
   engaged = deepest = depthSent = 0;
-  measure();
   // A single-page application sets its title after its address.
   pending = setTimeout(settle, 100);
 };
@@ -156,7 +158,6 @@ const track: Footfall = (name, options) => {
 track.v = version;
 
 const clicked = (e: Event & { button?: number }): void => {
-  measure();
   if (e.button! > 1) return;
   const path = e.composedPath() as (HTMLElement & HTMLAnchorElement)[];
   const link = path.find((n) => /^http/.test(n.protocol));
