@@ -70,18 +70,21 @@ func (b *bridge) serve(r *http.Request, out *answer) error {
 		return err
 	}
 	defer done()
-	if asksProcesses(req.sql) {
-		// These go through the control session, so that they work when all sessions are busy.
+	n := laneReads
+	switch {
+	case req.insert:
+		n = laneInserts
+	case asksProcesses(req.sql):
+		n = laneAsks
 		if req.sql, err = b.engineIDs(req.sql); err != nil {
 			return err
 		}
-		return b.pool.withControl(func(l *lease) error { return b.run(r, req, l, mark, out) })
 	}
-	l, err := b.pool.acquire(r.Context(), req.insert)
+	l, err := b.pool.acquire(r.Context(), n)
 	if err != nil {
 		return err
 	}
-	defer b.pool.release(l, req.insert)
+	defer b.pool.release(l)
 	return b.run(r, req, l, mark, out)
 }
 
@@ -151,7 +154,6 @@ func (b *bridge) run(r *http.Request, req *request, l *lease, mark string, out *
 		l.spoiled = true // SET, USE, temporary tables: their effect must not outlive the request
 	}
 	stop := b.watch(r.Context(), mark)
-	defer stop()
 	switch {
 	case req.insert:
 		err = b.rows(r, req, l)
@@ -160,7 +162,12 @@ func (b *bridge) run(r *http.Request, req *request, l *lease, mark string, out *
 	default:
 		err = b.whole(req, l, out)
 	}
-	if err != nil && r.Context().Err() != nil {
+	stop()
+	if err == nil {
+		return nil
+	}
+	l.clear()
+	if r.Context().Err() != nil {
 		return raise(codeCancelled, "QUERY_WAS_CANCELLED", "The client went away")
 	}
 	return err
@@ -176,7 +183,7 @@ func (b *bridge) watch(ctx context.Context, mark string) (stop func()) {
 		defer over.Done()
 		// Again and again: a statement that the engine has not registered yet cannot be stopped.
 		for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-			_ = b.pool.kill(mark)
+			b.pool.kill(mark)
 			select {
 			case <-done:
 				return

@@ -101,7 +101,8 @@ func eventsDDL(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.NewReplacer("{string}", "LowCardinality(String)", "{zstd}", "CODEC(ZSTD(1))").Replace(string(b))
+	return strings.NewReplacer("{string}", "LowCardinality(String)", "{zstd}", "CODEC(ZSTD(1))",
+		"{events_settings}", "SETTINGS non_replicated_deduplication_window = 1000").Replace(string(b))
 }
 
 const eventColumns = "site, day, time, kind, visitor_id, visit_id, page, country, prop_keys, prop_values, event_id, batch_id"

@@ -11,19 +11,29 @@ import (
 	"sync/atomic"
 )
 
-// pool holds the sessions statements run on. Inserts have some of their own, so that no number of
-// slow reports keeps events from being stored; and one is set aside for asking what runs and for
-// stopping it, which must work when all others are busy.
+// lane is a kind of statement that has sessions of its own.
+type lane int
+
+const (
+	laneReads   lane = iota // reports, DDL, all else
+	laneInserts             // so that no number of slow reports keeps events from being stored
+	laneAsks                // what runs, and stopping it: that must work when all other sessions are busy
+	lanes
+)
+
+// askSessions is the number of sessions of laneAsks. KILL ... SYNC keeps one for as long as it waits.
+const askSessions = 2
+
+// pool holds the sessions statements run on.
 type pool struct {
 	open    func() (*session, error)
 	base    []setting // what every session starts with
-	forRows []setting // what sessions for inserts start with besides
-	reads   chan *lease
-	inserts chan *lease
+	forRows []setting // what those for inserts start with besides
+	free    [lanes]chan *lease
 	waiting atomic.Int64
 
-	mu      sync.Mutex // held while the control session is used
-	control *lease
+	mu     sync.Mutex // held while the bridge's own session is used
+	killer *lease
 }
 
 // maxWaiting bounds the requests that wait for a session.
@@ -32,39 +42,42 @@ const maxWaiting = 256
 // lease is one session and what is set on it.
 type lease struct {
 	*session
+	lane     lane
 	base     []setting
 	set      map[string]string // settings that differ from the base
 	database string
 	spoiled  bool // its state is not known: not to be used again
 }
 
-// newPool opens all sessions. open is called with nothing running but the pool's own sessions.
+// newPool opens all sessions.
 func newPool(open func() (*session, error), reads, inserts int, base, forRows []setting) (*pool, error) {
-	p := &pool{open: open, base: base, forRows: forRows, reads: make(chan *lease, reads), inserts: make(chan *lease, inserts)}
-	var err error
-	if p.control, err = p.fresh(false); err != nil {
-		return nil, err
-	}
-	for _, c := range []chan *lease{p.reads, p.inserts} {
-		for range cap(c) {
-			l, err := p.fresh(c == p.inserts)
+	p := &pool{open: open, base: base, forRows: forRows}
+	for i, n := range [lanes]int{laneReads: reads, laneInserts: inserts, laneAsks: askSessions} {
+		p.free[i] = make(chan *lease, n)
+		for range n {
+			l, err := p.fresh(lane(i))
 			if err != nil {
 				p.close()
 				return nil, err
 			}
-			c <- l
+			p.free[i] <- l
 		}
+	}
+	var err error
+	if p.killer, err = p.fresh(laneAsks); err != nil {
+		p.close()
+		return nil, err
 	}
 	return p, nil
 }
 
-func (p *pool) fresh(insert bool) (*lease, error) {
+func (p *pool) fresh(n lane) (*lease, error) {
 	s, err := p.open()
 	if err != nil {
 		return nil, err
 	}
 	base := p.base
-	if insert {
+	if n == laneInserts {
 		base = append(slices.Clone(base), p.forRows...)
 	}
 	if len(base) > 0 {
@@ -73,115 +86,95 @@ func (p *pool) fresh(insert bool) (*lease, error) {
 			return nil, fmt.Errorf("engine settings: %w", err)
 		}
 	}
-	return &lease{session: s, base: base, set: map[string]string{}, database: "default"}, nil
+	return &lease{session: s, lane: n, base: base, set: map[string]string{}, database: "default"}, nil
 }
 
-// acquire waits for a session until ctx ends.
-func (p *pool) acquire(ctx context.Context, insert bool) (*lease, error) {
-	from := p.reads
-	if insert {
-		from = p.inserts
-	}
+// acquire waits for a session until ctx ends. Errors are of type *exception.
+func (p *pool) acquire(ctx context.Context, n lane) (*lease, error) {
 	if p.waiting.Add(1) > maxWaiting {
 		p.waiting.Add(-1)
 		return nil, raise(codeTooMany, "TOO_MANY_SIMULTANEOUS_QUERIES", "Too many statements wait for the engine")
 	}
 	defer p.waiting.Add(-1)
 	select {
-	case l := <-from:
-		if l.session == nil { // could not be opened again when it was spoiled
-			n, err := p.fresh(insert)
-			if err != nil {
-				from <- l
-				return nil, err
-			}
-			l = n
+	case l := <-p.free[n]:
+		if l.session != nil {
+			return l, nil
 		}
-		return l, nil
+		// It was spoiled and could not be opened again.
+		again, err := p.fresh(n)
+		if err != nil {
+			p.free[n] <- l
+			return nil, err
+		}
+		return again, nil
 	case <-ctx.Done():
 		return nil, raise(codeCancelled, "QUERY_WAS_CANCELLED", "The client went away before the statement began")
 	}
 }
 
 // release gives a session back. A spoiled one is replaced.
-func (p *pool) release(l *lease, insert bool) {
-	to := p.reads
-	if insert {
-		to = p.inserts
-	}
-	to <- p.renewed(l, insert)
-}
+func (p *pool) release(l *lease) { p.free[l.lane] <- p.renewed(l) }
 
-func (p *pool) renewed(l *lease, insert bool) *lease {
+func (p *pool) renewed(l *lease) *lease {
 	if !l.spoiled {
 		return l
 	}
 	l.close()
-	n, err := p.fresh(insert)
+	again, err := p.fresh(l.lane)
 	if err != nil {
-		return &lease{} // acquire tries again
+		return &lease{lane: l.lane} // tried once more when it is wanted
 	}
-	return n
+	return again
 }
 
 // close closes every session. All must have been released.
 func (p *pool) close() {
-	for _, c := range []chan *lease{p.reads, p.inserts} {
-		for {
-			select {
-			case l := <-c:
-				if l.session != nil {
-					l.close()
-				}
-				continue
-			default:
+	for _, free := range p.free {
+		for len(free) > 0 {
+			if l := <-free; l.session != nil {
+				l.close()
 			}
-			break
 		}
 	}
-	if p.control != nil && p.control.session != nil {
-		p.control.close()
+	if p.killer != nil && p.killer.session != nil {
+		p.killer.close()
 	}
 }
 
-// withControl runs f with the control session, one caller at a time.
-func (p *pool) withControl(f func(l *lease) error) error {
+// ask runs sql, one of the bridge's own statements, and returns the single text it answers with.
+func (p *pool) ask(sql string) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.control.session == nil {
-		n, err := p.fresh(false)
+	if p.killer.session == nil {
+		again, err := p.fresh(laneAsks)
 		if err != nil {
-			return err
+			return "", err
 		}
-		p.control = n
+		p.killer = again
 	}
-	err := f(p.control)
-	p.control = p.renewed(p.control, false)
-	return err
+	r, err := p.killer.query([]byte(sql), nil)
+	if err != nil {
+		p.killer.spoiled = true
+		p.killer = p.renewed(p.killer)
+		return "", err
+	}
+	defer r.close()
+	return oneText(r.bytes())
 }
 
 // kill asks the engine to stop the statement marked with mark, and does not wait until it has.
-func (p *pool) kill(mark string) error {
-	return p.withControl(func(l *lease) error {
-		return l.exec("KILL QUERY WHERE Settings['log_comment'] = " + quote(mark) + " ASYNC")
-	})
+func (p *pool) kill(mark string) {
+	// If it fails the caller tries again.
+	_, _ = p.ask("KILL QUERY WHERE Settings['log_comment'] = " + quote(mark) + " ASYNC")
 }
 
 // engineID returns the id under which the engine runs the statement marked with mark, or "".
-func (p *pool) engineID(mark string) (id string, err error) {
-	err = p.withControl(func(l *lease) error {
-		r, err := l.query([]byte("SELECT query_id FROM system.processes WHERE Settings['log_comment'] = "+quote(mark)), nil)
-		if err != nil {
-			return err
-		}
-		defer r.close()
-		id, err = oneText(r.bytes())
-		return err
-	})
-	return id, err
+func (p *pool) engineID(mark string) (string, error) {
+	return p.ask("SELECT query_id FROM system.processes WHERE Settings['log_comment'] = " + quote(mark))
 }
 
-// oneText reads the first value of a Native block of one String column.
+// oneText reads the first value of a Native block whose first column is of type String.
 func oneText(block []byte) (string, error) {
 	if len(block) == 0 {
 		return "", nil
@@ -190,7 +183,7 @@ func oneText(block []byte) (string, error) {
 	columns, rows := s.uvarint(), s.uvarint()
 	s.text()
 	typ := string(s.text())
-	if s.failed || columns != 1 || typ != "String" {
+	if s.failed || columns == 0 || typ != "String" {
 		return "", errors.New("the engine gave an unexpected answer")
 	}
 	if rows == 0 {
@@ -239,6 +232,14 @@ func (l *lease) apply(want []setting, database, mark string) error {
 		l.database = database
 	}
 	return nil
+}
+
+// clear makes the library forget a statement that failed. It would keep its memory, and its place
+// in system.processes, for which KILL ... SYNC waits, until the session's next statement.
+func (l *lease) clear() {
+	if l.exec("SET log_comment = ''") != nil {
+		l.spoiled = true
+	}
 }
 
 func baseValue(base []setting, name string) string {
