@@ -71,15 +71,21 @@ func (s *scan) next(i int16) (w word, ok bool) {
 	return w, true
 }
 
-// versionOf returns the value of w, else the following word where that begins with a digit.
+// versionOf returns the value of w, or its last part ("MiuiBrowser/14.1" of "XiaoMi/MiuiBrowser/14.1"),
+// else the following word where that begins with a digit.
 func (s *scan) versionOf(w word) span {
 	v := w.value
-	if !v.empty() {
-		if s.low[v.from] == 'v' {
-			v.from++
+	if v.empty() {
+		n, ok := s.next(w.all.to)
+		if !ok {
+			return span{}
 		}
-	} else if n, ok := s.next(w.all.to); ok {
 		v = n.all
+	} else if i := bytes.LastIndexByte(s.text(v), '/'); i >= 0 && !isDigit(s.low[v.from]) {
+		v.from += int16(i) + 1
+	}
+	if !v.empty() && (s.low[v.from] == 'v' || s.low[v.from] == '/' || s.low[v.from] == '_') {
+		v.from++
 	}
 	if v.empty() || !isDigit(s.low[v.from]) {
 		return span{}
@@ -103,7 +109,13 @@ func (s *scan) run(ua []byte, t *agentTable) {
 	for w, ok := s.next(0); ok; w, ok = s.next(w.all.to) {
 		e, known := t.words[string(s.text(w.name))]
 		if !known {
-			e, known = t.prefixed(s.text(w.name))
+			var n int
+			if e, n = t.prefixed(s.text(w.name)); n > 0 {
+				known = true
+				if w.value.empty() {
+					w.value = span{w.name.from + int16(n), w.name.to} // "android4.0"
+				}
+			}
 		}
 		s.apply(e, w)
 		if e.flags&beginsValue != 0 {
@@ -145,6 +157,10 @@ func (s *scan) apply(e entry, w word) {
 		case r.from == versionThird:
 			if n, ok := s.next(w.all.to); ok {
 				v = s.versionOf(word{all: n.all, name: n.all})
+			}
+		case r.from == versionNext:
+			if n, ok := s.next(w.all.to); ok {
+				v = n.value
 			}
 		default:
 			v = s.versionOf(w)

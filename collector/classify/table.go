@@ -23,6 +23,7 @@ const (
 	versionNeeded   = -1 // the token's own; without one the row does not fit
 	versionOptional = -2
 	versionThird    = -3 // the second word after the token
+	versionNext     = -4 // the value of the word after it
 )
 
 // maxRefs bounds how many different words rows may take their version from.
@@ -58,14 +59,15 @@ type prefix struct {
 	entry
 }
 
-func (t *agentTable) prefixed(name []byte) (entry, bool) {
+// prefixed finds the entry of a prefix of name, and the prefix's length; 0 if there is none.
+func (t *agentTable) prefixed(name []byte) (entry, int) {
 	for i := range t.prefixes[name[0]] {
 		p := &t.prefixes[name[0]][i]
 		if len(name) >= len(p.text) && string(name[:len(p.text)]) == p.text {
-			return p.entry, true
+			return p.entry, len(p.text)
 		}
 	}
-	return entry{}, false
+	return entry{}, 0
 }
 
 func loadAgentTable() (*agentTable, error) {
@@ -147,6 +149,8 @@ func (t *agentTable) version(kind int, s string) (int8, error) {
 			return versionOptional, nil
 		}
 		return versionNeeded, nil
+	case "+1":
+		return versionNext, nil
 	case "+2":
 		return versionThird, nil
 	}
