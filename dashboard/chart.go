@@ -47,7 +47,6 @@ type ytick struct {
 
 type xtick struct {
 	X      string // percent
-	Anchor string
 	Label  string
 	Local  string // date and time on the site's clock, for the script
 	Minor  bool   // left out where there is little room
@@ -72,6 +71,7 @@ type chartData struct {
 	PrevAt  []string   `json:"prevAt,omitempty"` // its steps' starts
 	Running int        `json:"running"`          // index of the step that is not over, or -1
 	Ticks   []float64  `json:"ticks"`            // of the value axis
+	Labels  []string   `json:"labels"`           // of the ticks, in English
 	Every   int        `json:"every"`            // a label at each so many steps
 }
 
@@ -119,8 +119,9 @@ func newChart(v view, m metric, o *store.Overview) (*chart, error) {
 	c.Empty = top == 0
 	d.Ticks = ticks(top, m)
 	scale := d.Ticks[len(d.Ticks)-1]
-	for _, t := range d.Ticks {
-		c.YTicks = append(c.YTicks, ytick{Y: yOf(t, scale), Label: m.axis(t)})
+	d.Labels = tickLabels(d.Ticks, m)
+	for i, t := range d.Ticks {
+		c.YTicks = append(c.YTicks, ytick{Y: yOf(t, scale), Label: d.Labels[i]})
 	}
 	c.XTicks = xTicks(d, o.Series, v)
 	c.draw(d, scale)
@@ -193,6 +194,37 @@ func ticks(top float64, m metric) []float64 {
 	}
 }
 
+// tickLabels writes marks in the unit of the largest, all with as many decimals: 0, 0.5k, 1.0k.
+func tickLabels(ticks []float64, m metric) []string {
+	out := make([]string, len(ticks))
+	unit, name := 1.0, ""
+	for _, u := range []struct {
+		size float64
+		name string
+	}{{1e3, "k"}, {1e6, "M"}, {1e9, "B"}} {
+		if ticks[len(ticks)-1] >= u.size {
+			unit, name = u.size, u.name
+		}
+	}
+	decimals := 0
+	for step := ticks[1] / unit; decimals < 3 && math.Abs(step-math.Round(step)) > 1e-9; decimals++ {
+		step *= 10
+	}
+	for i, t := range ticks {
+		switch {
+		case m.Key == "visit_duration":
+			out[i] = clock(t)
+		case !m.plain:
+			out[i] = m.format(t)
+		case t == 0:
+			out[i] = "0"
+		default:
+			out[i] = strconv.FormatFloat(t/unit, 'f', decimals, 64) + name
+		}
+	}
+	return out
+}
+
 func yOf(x, scale float64) int {
 	return plotTop + plotHeight - int(math.Round(x/scale*plotHeight))
 }
@@ -226,10 +258,10 @@ func xTicks(d chartData, series []store.Point, v view) []xtick {
 	var out []xtick
 	n := len(series)
 	for i := 0; i < n; i += d.Every {
-		t := xtick{X: percentOf(i, n), Anchor: "middle", Local: d.Local[i], Minor: i/d.Every%2 == 1}
-		if i == n-1 && n > 1 {
-			t.Anchor = "end"
+		if i == n-1 && n > 2 {
+			break // it would not fit beside the plot
 		}
+		t := xtick{X: percentOf(i, n), Local: d.Local[i], Minor: i/d.Every%2 == 1}
 		at := series[i].Time.In(v.zone)
 		t.Label = stepLabel(at, v.Step, false)
 		if v.Step == period.Hourly && n > 48 {

@@ -39,7 +39,8 @@ type Reader interface {
 // Site is one configured site.
 type Site struct {
 	Domain   string
-	Location *time.Location
+	Location *time.Location // nil: UTC
+	LongIDs  bool           // its visitor ids outlive a day, so that visitors of several days are counted, not added up
 }
 
 // Auth decides who may see what. It is asked on every request.
@@ -151,8 +152,9 @@ func (h *handler) routes() (http.Handler, error) {
 	mux.Handle("GET /assets/{file}", h.assets)
 	mux.Handle("GET /favicon.ico", http.RedirectHandler(h.assets.URL("mark.svg"), http.StatusFound))
 	if h.o.Login != nil {
-		mux.Handle("/login", h.o.Login)
-		mux.Handle("/logout", h.o.Login)
+		mux.Handle("GET /login", h.o.Login)
+		mux.Handle("POST /login", h.o.Login)
+		mux.Handle("POST /logout", h.o.Login)
 	}
 	if h.o.Stats != nil {
 		mux.Handle("/api/v2/", h.o.Auth.Require(h.o.Stats))

@@ -12,9 +12,9 @@ type metric struct {
 	Key, Label string
 	value      func(store.Totals) (x float64, ok bool) // ok false: nothing to divide by
 	format     func(float64) string
-	axis       func(float64) string // as format, in few characters
-	better     int                  // +1: more is better, -1: less is
-	points     bool                 // a change is told in points, not in percent
+	plain      bool // a number without a unit
+	better     int  // +1: more is better, -1: less is
+	points     bool // a change is told in points, not in percent
 }
 
 func metrics() []metric {
@@ -27,25 +27,23 @@ func metrics() []metric {
 	sure := func(f func(store.Totals) uint64) func(store.Totals) (float64, bool) {
 		return func(t store.Totals) (float64, bool) { return float64(f(t)), true }
 	}
-	ratio := func(f func(store.Totals) uint64, scale float64) func(store.Totals) (float64, bool) {
-		return func(t store.Totals) (float64, bool) {
-			if t.Visits == 0 {
-				return 0, false
-			}
-			return float64(f(t)) / float64(t.Visits) * scale, true
+	ratio := func(part, of uint64, scale float64) (float64, bool) {
+		if of == 0 {
+			return 0, false
 		}
+		return float64(part) / float64(of) * scale, true
 	}
 	percent := func(x float64) string { return strconv.Itoa(int(math.Round(x))) + "%" }
 	return []metric{
-		{Key: "visitors", Label: "Visitors", value: sure(func(t store.Totals) uint64 { return t.Visitors }), format: whole, axis: short, better: 1},
-		{Key: "visits", Label: "Visits", value: sure(func(t store.Totals) uint64 { return t.Visits }), format: whole, axis: short, better: 1},
-		{Key: "pageviews", Label: "Page views", value: sure(func(t store.Totals) uint64 { return t.PageViews }), format: whole, axis: short, better: 1},
-		{Key: "views_per_visit", Label: "Views per visit", value: ratio(func(t store.Totals) uint64 { return t.PageViews }, 1),
-			format: func(x float64) string { return strconv.FormatFloat(x, 'f', 2, 64) }, axis: short, better: 1},
-		{Key: "bounce_rate", Label: "Bounce rate", value: ratio(func(t store.Totals) uint64 { return t.Bounces }, 100),
-			format: percent, axis: percent, better: -1, points: true},
-		{Key: "visit_duration", Label: "Visit duration", value: ratio(func(t store.Totals) uint64 { return t.Duration }, 1),
-			format: duration, axis: duration, better: 1},
+		{Key: "visitors", Label: "Visitors", value: sure(func(t store.Totals) uint64 { return t.Visitors }), format: whole, plain: true, better: 1},
+		{Key: "visits", Label: "Visits", value: sure(func(t store.Totals) uint64 { return t.Visits }), format: whole, plain: true, better: 1},
+		{Key: "pageviews", Label: "Page views", value: sure(func(t store.Totals) uint64 { return t.PageViews }), format: whole, plain: true, better: 1},
+		{Key: "views_per_visit", Label: "Views per visit", value: func(t store.Totals) (float64, bool) { return ratio(t.VisitViews, t.Started, 1) },
+			format: func(x float64) string { return strconv.FormatFloat(x, 'f', 2, 64) }, plain: true, better: 1},
+		{Key: "bounce_rate", Label: "Bounce rate", value: func(t store.Totals) (float64, bool) { return ratio(t.Bounces, t.Entries, 100) },
+			format: percent, better: -1, points: true},
+		{Key: "visit_duration", Label: "Visit duration", value: func(t store.Totals) (float64, bool) { return ratio(t.Duration, t.Started, 1) },
+			format: duration, better: 1},
 	}
 }
 
@@ -87,6 +85,9 @@ func (m metric) change(cur, prev store.Totals) *change {
 	n := math.Round(math.Abs(d))
 	if n == 0 {
 		return &change{Sign: "—", Text: "0" + unit, Tone: "same", Said: "unchanged"}
+	}
+	if m.points && n == 1 {
+		unit = " pt"
 	}
 	text := count(uint64(n)) + unit
 	c := &change{Sign: "▲", Text: text, Tone: "good", Said: "up " + text}

@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/kantarainitiative/footfall/store"
@@ -21,6 +22,7 @@ type tabDef struct {
 	Dim       string
 	Head      string // of the first column
 	Second    string // what stands beside visitors: "share", "pageviews", "events", "visits"
+	SkipNone  bool   // rows without a value say nothing here
 	Empty     string // why there may be nothing, and what to do
 }
 
@@ -29,7 +31,7 @@ func panels() []panelDef {
 		{ID: "sources", Title: "Sources", Tabs: []tabDef{
 			{ID: "channels", Label: "Channels", Dim: "visit:channel", Head: "Channel", Second: "share"},
 			{ID: "sources", Label: "Sources", Dim: "visit:source", Head: "Source", Second: "share"},
-			{ID: "campaigns", Label: "Campaigns", Dim: "visit:utm_campaign", Head: "Campaign", Second: "share",
+			{ID: "campaigns", Label: "Campaigns", Dim: "visit:utm_campaign", Head: "Campaign", Second: "share", SkipNone: true,
 				Empty: "No visit came by a link with utm_campaign in its address. Add ?utm_campaign=name to links in newsletters and posts to see them here."},
 		}},
 		{ID: "pages", Title: "Pages", Tabs: []tabDef{
@@ -38,11 +40,11 @@ func panels() []panelDef {
 			{ID: "exit", Label: "Exit", Dim: "visit:exit_page", Head: "Exit page", Second: "visits"},
 		}},
 		{ID: "places", Title: "Countries", Tabs: []tabDef{
-			{ID: "countries", Label: "Countries", Dim: "visit:country", Head: "Country", Second: "share",
+			{ID: "countries", Label: "Countries", Dim: "visit:country", Head: "Country", Second: "share", SkipNone: true,
 				Empty: "No place is known. Countries need a database of addresses: set geoip in the configuration."},
-			{ID: "regions", Label: "Regions", Dim: "visit:region", Head: "Region", Second: "share",
+			{ID: "regions", Label: "Regions", Dim: "visit:region", Head: "Region", Second: "share", SkipNone: true,
 				Empty: "No region is known. Regions need a database that has them: set geoip in the configuration."},
-			{ID: "cities", Label: "Cities", Dim: "visit:city", Head: "City", Second: "share",
+			{ID: "cities", Label: "Cities", Dim: "visit:city", Head: "City", Second: "share", SkipNone: true,
 				Empty: "No city is known. Cities need a database that has them: set geoip in the configuration."},
 		}},
 		{ID: "devices", Title: "Devices", Tabs: []tabDef{
@@ -112,15 +114,16 @@ func fillTab(v view, pd panelDef, t tabDef, p store.Panel, whole store.Totals) t
 	}
 	rows := p.Rows
 	var top uint64
+	rows = slices.DeleteFunc(slices.Clone(rows), func(r store.PanelRow) bool {
+		return t.Dim == "event:name" && r.Value == "pageview" || // has a panel of its own
+			t.SkipNone && (r.Value == "" || r.Value == "(not set)")
+	})
 	for _, r := range rows {
 		top = max(top, r.Visitors)
 	}
 	for _, r := range rows {
 		if len(out.Rows) == panelRows {
 			break
-		}
-		if t.Dim == "event:name" && r.Value == "pageview" {
-			continue // has a panel of its own
 		}
 		w := row{Label: valueLabel(t.Dim, r.Value, r.Label), First: count(r.Visitors), Bar: bar(r.Visitors, top)}
 		w.Title = w.Label
@@ -146,6 +149,8 @@ func fillTab(v view, pd panelDef, t tabDef, p store.Panel, whole store.Totals) t
 	}
 	if len(out.Rows) == 0 {
 		switch {
+		case whole.PageViews == 0 && whole.Events == 0 && len(v.Filters) == 0:
+			out.Empty = "Nobody came in this period."
 		case len(v.Filters) > 0:
 			out.Empty = "Nothing in this period fits the filters."
 		case out.Empty == "":

@@ -42,8 +42,8 @@ type toolbar struct {
 	Chips     []chip
 	Groups    []dimGroup
 	Operators []operator
-	First     string // earliest date that can be asked for
-	Last      string
+	Last      string // latest date that can be asked for
+	Bare      bool   // nothing to filter and no period to choose: a site without hits
 }
 
 type link struct {
@@ -75,7 +75,6 @@ type sitePage struct {
 	Books   *booksCard
 	Notice  *Notice
 	Waiting *waiting
-	Quiet   bool // the site has data, this period has none
 }
 
 // figure is one of the six.
@@ -232,7 +231,7 @@ func (h *handler) site(w http.ResponseWriter, r *http.Request, s Site) {
 	p.Title = s.Domain
 	if !o.HasData {
 		p.Refresh = 10
-		p.Waiting = &waiting{}
+		p.Waiting, p.Bare = &waiting{}, true
 		if h.o.ScriptTag != nil {
 			p.Waiting.Script = h.o.ScriptTag(s.Domain)
 		}
@@ -242,7 +241,6 @@ func (h *handler) site(w http.ResponseWriter, r *http.Request, s Site) {
 		h.render(w, r, http.StatusOK, "site", p)
 		return
 	}
-	p.Quiet = o.Totals.PageViews == 0 && o.Totals.Events == 0
 	m := findMetric(v.Metric)
 	if p.Chart, err = newChart(v, m, o); err != nil {
 		h.failed(w, r, err)

@@ -76,7 +76,7 @@ func (h *handler) card(ctx context.Context, s Site) siteCard {
 		c.Unknown = true
 		return c
 	}
-	v := view{Site: s.Domain, Range: r, Compare: comparePrevious, Step: period.Daily, Metric: metrics()[0].Key, now: now, zone: s.Location}
+	v := view{Site: s.Domain, Range: r, Compare: comparePrevious, Step: period.Daily, Metric: metrics()[0].Key, now: now, zone: s.Location, longIDs: s.LongIDs}
 	o, err := h.o.Reader.Overview(ctx, v.overview(nil, 0))
 	if err != nil {
 		h.o.Log.Warn("dashboard: a site's figures could not be had", "error", errorText(err))
@@ -88,6 +88,9 @@ func (h *handler) card(ctx context.Context, s Site) siteCard {
 	}
 	c.Figures = figures(v, o)[:3]
 	var top uint64
+	if n := len(o.Series); n > 1 { // today is not over, and would look like a fall
+		o.Series = o.Series[:n-1]
+	}
 	for _, x := range o.Series {
 		top = max(top, x.Visitors)
 	}

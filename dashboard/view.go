@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -32,6 +33,7 @@ type view struct {
 	Tabs     map[string]string // panel: tab, where it is not the first
 	now      time.Time
 	zone     *time.Location
+	longIDs  bool
 	stepName string // as asked for; "" for the period's own
 	dates    [2]string
 }
@@ -40,7 +42,7 @@ type view struct {
 // the default; what decides which numbers are shown is refused in words if it cannot be
 // understood. first is asked for the site's first day, for the period "all" alone.
 func parseView(q url.Values, s Site, now time.Time, first func() (time.Time, error)) (view, error) {
-	v := view{Site: s.Domain, zone: s.Location, now: now.In(s.Location), Tabs: map[string]string{}}
+	v := view{Site: s.Domain, zone: s.Location, longIDs: s.LongIDs, now: now.In(s.Location), Tabs: map[string]string{}}
 	name := q.Get("period")
 	if name == "" {
 		name = defaultPeriod
@@ -61,6 +63,9 @@ func parseView(q url.Values, s Site, now time.Time, first func() (time.Time, err
 		fallthrough
 	default:
 		v.Range, err = period.Named(name, now, s.Location, since)
+	}
+	if errors.Is(err, period.ErrUnknown) {
+		return v, badRequest{fmt.Sprintf("there is no period %q. Choose one under the name of the period, at the top of the dashboard", name)}
 	}
 	if err != nil {
 		return v, badRequest{err.Error()}
@@ -200,13 +205,15 @@ func (v view) withoutFilter(i int) view {
 
 // previous is the period compared with; ok is false if there is none.
 func (v view) previous() (period.Range, bool) {
+	var p period.Range
 	switch v.Compare {
 	case comparePrevious:
-		return v.Range.Previous(v.now), true
+		p = v.Range.Previous(v.now)
 	case compareYear:
-		return v.Range.YearBefore(v.now), true
+		p = v.Range.YearBefore(v.now)
 	}
-	return period.Range{}, false
+	// The year before may lack the day: 29 February.
+	return p, p.From.Before(p.To)
 }
 
 func (v view) storeFilters() []store.Filter {
@@ -221,7 +228,7 @@ func (v view) storeFilters() []store.Filter {
 func (v view) overview(dims []string, limit int) store.OverviewQuery {
 	q := store.OverviewQuery{
 		Site: v.Site, Zone: v.zone, From: v.Range.From, To: v.Range.To, Now: v.now,
-		Interval: "time:" + v.Step, Filters: v.storeFilters(), Panels: dims, Limit: limit,
+		Interval: "time:" + v.Step, Filters: v.storeFilters(), Panels: dims, Limit: limit, LongIDs: v.longIDs,
 	}
 	if p, ok := v.previous(); ok {
 		q.PrevFrom, q.PrevTo = p.From, p.To
@@ -233,6 +240,6 @@ func (v view) overview(dims []string, limit int) store.OverviewQuery {
 func (v view) query(metrics, dims []string) store.Query {
 	return store.Query{
 		Site: v.Site, Zone: v.zone, From: v.Range.From, To: v.Range.To, Now: v.now,
-		Metrics: metrics, Dimensions: dims, Filters: v.storeFilters(),
+		Metrics: metrics, Dimensions: dims, Filters: v.storeFilters(), LongIDs: v.longIDs,
 	}
 }

@@ -142,6 +142,9 @@ func series(from, to, now time.Time, q store.OverviewQuery, scale float64) (stor
 			p.Visits += uint64(v * 1.22)
 			p.PageViews += uint64(v * 3.05 * (1 + 0.1*math.Sin(float64(h.YearDay()))))
 			p.Events += uint64(v * 3.4)
+			p.VisitViews += uint64(v * 3.0 * (1 + 0.1*math.Sin(float64(h.YearDay()))))
+			p.Started += uint64(v * 1.22)
+			p.Entries += uint64(v * 1.22)
 			p.Bounces += uint64(v * (0.54 + 0.05*math.Sin(float64(h.YearDay())/3)))
 			p.Duration += uint64(v * 1.22 * (150 + 20*math.Cos(float64(h.YearDay())/5)))
 		}
@@ -150,6 +153,9 @@ func series(from, to, now time.Time, q store.OverviewQuery, scale float64) (stor
 		sum.PageViews += p.PageViews
 		sum.Events += p.Events
 		sum.Bounces += p.Bounces
+		sum.VisitViews += p.VisitViews
+		sum.Started += p.Started
+		sum.Entries += p.Entries
 		sum.Duration += p.Duration
 		ps = append(ps, p)
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kantarainitiative/footfall/dashboard"
+	"github.com/kantarainitiative/footfall/dashboard/auth"
 	"github.com/kantarainitiative/footfall/dashboard/internal/fake"
 )
 
@@ -23,16 +25,30 @@ func (open) Allowed(*http.Request, string) bool     { return true }
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:8099", "address to serve on")
+	state := flag.String("state", "", "empty, quiet or down")
 	flag.Parse()
+	reader := &fake.Store{Here: 14, Empty: *state == "empty", Quiet: *state == "quiet"}
+	if *state == "down" {
+		reader.Err = errors.New("down")
+	}
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "preview:", err)
 		os.Exit(1)
 	}
 	h, err := dashboard.New(dashboard.Options{
-		Reader: &fake.Store{Here: 14},
+		Reader: reader,
 		Sites: func() []dashboard.Site {
 			return []dashboard.Site{{Domain: "example.org", Location: berlin}, {Domain: "docs.example.org", Location: berlin}}
+		},
+		Login: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			dashboard.RenderLogin(w, r, http.StatusUnauthorized, auth.LoginView{Name: r.FormValue("name"), Error: "Wrong name or password."})
+		}),
+		ScriptTag: func(site string) string {
+			return `<script defer src="https://stats.example.org/ff.js" data-domain="` + site + `"></script>`
+		},
+		PixelTag: func(site string) string {
+			return `<noscript><img src="https://stats.example.org/ff.gif?d=` + site + `" alt=""></noscript>`
 		},
 		Auth: open{}, Log: slog.Default(), Foot: Foot,
 	})

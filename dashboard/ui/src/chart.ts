@@ -1,7 +1,7 @@
 // The main graph with uPlot, in the box and with the measures of the drawing that the server
 // made: only hovering, keys and zooming are new.
 import uPlot from 'uplot';
-import { num, shortNum, stepName } from './local';
+import { isEnglish, num, shortNum, stepName } from './local';
 import { follow } from './swap';
 
 interface Data {
@@ -14,6 +14,7 @@ interface Data {
   prevAt?: string[];
   running: number;
   ticks: number[];
+  labels: string[];
   every: number;
 }
 
@@ -76,7 +77,8 @@ function build(el: HTMLElement, d: Data): void {
       scales: { x: { time: false, range: [0, n - 1] }, y: { range: [0, d.ticks[d.ticks.length - 1]!] } },
       cursor: {
         y: false,
-        points: { size: 8, fill: colour('--accent'), stroke: colour('--card'), width: 2, show: (self, i) => (i === 1 ? dot(colour) : hiddenDot()) },
+        points: { size: 8, fill: colour('--accent'), stroke: colour('--card'), width: 2, show: (_, i) => (i === 1 ? dot(colour) : hiddenDot()) },
+        move: (self, left, top) => [left < 0 ? left : Math.round(self.valToPos(self.posToIdx(left), 'x')), top],
         drag: { x: true, y: false, setScale: false },
         focus: { prox: -1 },
       },
@@ -89,7 +91,7 @@ function build(el: HTMLElement, d: Data): void {
           stroke: colour('--muted'),
           grid: { show: false },
           ticks: { show: false },
-          splits: () => d.local.map((_, i) => i).filter((i) => i % every === 0),
+          splits: () => d.local.map((_, i) => i).filter((i) => i % every === 0 && (i < n - 1 || n < 3)),
           values: (_, at) => at.map((i) => tickName(d, i)),
         },
         {
@@ -100,7 +102,7 @@ function build(el: HTMLElement, d: Data): void {
           grid: { stroke: colour('--hair'), width: 1 },
           ticks: { show: false },
           splits: () => d.ticks,
-          values: (_, at) => at.map((y) => axisValue(d, y)),
+          values: (_, at) => at.map((y, i) => (isEnglish || !plain(d) ? (d.labels[i] ?? '') : shortNum(y))),
         },
       ],
       series: [
@@ -141,10 +143,9 @@ function tickName(d: Data, i: number): string {
   return stepName(d.local[i]!, d.step, false);
 }
 
-function axisValue(d: Data, y: number): string {
-  if (d.metric === 'bounce_rate') return Math.round(y) + '%';
-  if (d.metric === 'visit_duration') return duration(y);
-  return shortNum(y);
+// A number without a unit of its own.
+function plain(d: Data): boolean {
+  return d.metric !== 'bounce_rate' && d.metric !== 'visit_duration';
 }
 
 function value(d: Data, y: number | null | undefined): string {

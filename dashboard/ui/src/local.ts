@@ -14,19 +14,7 @@ export function num(x: number): string {
 
 /** Formats a number for an axis. */
 export function shortNum(x: number): string {
-  return isEnglish ? short(x) : compact.format(x);
-}
-
-// The same as the server's, so that the axis does not change when the script draws it.
-function short(x: number): string {
-  for (const [size, name] of [[1e9, 'B'], [1e6, 'M'], [1e3, 'k']] as const) {
-    if (x >= size * 0.99995) return decimals(x / size) + name;
-  }
-  return x === Math.trunc(x) ? String(x) : decimals(x);
-}
-
-function decimals(y: number): string {
-  return y.toFixed(y < 10 ? 2 : y < 100 ? 1 : 0);
+  return compact.format(x);
 }
 
 /** A step's name: local is its start on the site's own clock, "2026-11-24T09:00". */

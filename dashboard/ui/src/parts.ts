@@ -31,6 +31,12 @@ export function withTabs(url: URL): URL {
     if (tab) url.searchParams.set(panel, tab);
     else url.searchParams.delete(panel);
   }
+  return tidy(url);
+}
+
+/** Writes an address as the server does: legible where it may be. */
+export function tidy(url: URL): URL {
+  url.search = url.searchParams.toString().replace(/%3A/g, ':').replace(/%2C/g, ',').replace(/%2F/g, '/').replace(/\+/g, '%20');
   return url;
 }
 

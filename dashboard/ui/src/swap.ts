@@ -42,7 +42,7 @@ export function follow(params: Record<string, string>): void {
     if (v) url.searchParams.set(k, v);
     else url.searchParams.delete(k);
   }
-  void go(url, true);
+  void go(withTabs(url), true);
 }
 
 /** Fetches the address on the screen again. */
