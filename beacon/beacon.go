@@ -10,6 +10,34 @@
 //     It needs no inline code and talks to no other host than the one it came from,
 //     unless the page names one.
 //   - The package imports none of ours and keeps no state.
+//
+// # The tag
+//
+//	<script defer src="https://stats.example.org/ff.js" data-domain="example.org"></script>
+//
+// Attributes of the script element, all optional:
+//
+//	data-domain="a,b"   the sites to count for; without it the host of the page
+//	data-api="URL"      where hits go; without it /api/event on the script's own host
+//	data-hash           the fragment is the route (#/users): counted and sent, else neither
+//	data-props-NAME="V" a property of every page view
+//
+// Attributes of the page's elements: data-ff-event="Name" on a form (when it is submitted) or
+// on anything else (when it is clicked) sends that event, data-ff-NAME="V" are its properties.
+//
+// From scripts: footfall('Signup', {props, revenue: {currency, amount}, interactive, url,
+// callback}). Calls before the script has loaded are kept by
+//
+//	window.footfall=window.footfall||function(){(footfall.q=footfall.q||[]).push(arguments)}
+//
+// By itself it sends "pageview", "engagement", "Outbound Link: Click" and "File Download", the
+// latter two with the property url, which has no query. A page view is counted when a page is
+// shown: on loading, on coming back from the back/forward cache, on activation of
+// a prerendered page, when a background tab is first looked at, and when a single-page
+// application changes the address (replaceState with another query alone is not a change).
+//
+// A person whose localStorage has footfall_ignore, plausible_ignore or umami.disabled at "true"
+// or "1" is not counted.
 package beacon
 
 //go:generate go run ./build
@@ -70,7 +98,7 @@ const PixelType = "image/gif"
 func Pixel() []byte { return []byte(pixel) }
 
 // ScriptTag returns the HTML to paste into every page of a site: base is the public
-// address of this Footfall without a path (""  for the page's own host), domain the
+// address of this Footfall without a path ("" for the page's own host), domain the
 // site, or several with commas; "" leaves it to the page's host name.
 func ScriptTag(base, domain string) string {
 	tag := `<script defer src="` + html.EscapeString(join(base, "/ff.js")) + `"`
