@@ -73,10 +73,11 @@ func columns() []dimension {
 
 // Groups of figures that are no column: all rows together, and the goals met.
 const (
-	totalID = 0
-	pageID  = 1
-	entryID = 2
-	goalID  = 22
+	totalID   = 0
+	pageID    = 1
+	entryID   = 2
+	goalID    = 22
+	countryID = 17
 )
 
 const propPrefix = "event:props:"

@@ -200,3 +200,19 @@ func describe(q Query) string {
 	return fmt.Sprintf("%s to %s\nmetrics %q\ndimensions %q\nfilters %+v\norder %v",
 		q.From, q.To, q.Metrics, q.Dimensions, q.Filters, q.OrderBy)
 }
+
+// overview makes a random question for a dashboard.
+func (g *generator) overview(first event.Day, days int) OverviewQuery {
+	q := g.query(first, days)
+	o := OverviewQuery{Site: g.site, Zone: g.zone, From: q.From, To: q.To, Now: q.Now, Filters: q.Filters, Limit: 1 + g.rng.IntN(6),
+		Interval: pick(g, "time:hour", "time:day", "time:week", "time:month")}
+	if g.rng.IntN(2) == 0 {
+		o.PrevFrom = o.From.AddDate(0, 0, -3)
+		o.PrevTo = o.To.AddDate(0, 0, -3)
+	}
+	o.Panels = []string{"visit:source", "visit:channel", "event:page", "visit:entry_page", "visit:exit_page", "visit:country",
+		"visit:utm_campaign", "visit:browser", "visit:device", "event:name", "event:goal", "event:props:plan", "visit:city"}
+	g.rng.Shuffle(len(o.Panels), func(i, j int) { o.Panels[i], o.Panels[j] = o.Panels[j], o.Panels[i] })
+	o.Panels = o.Panels[:g.rng.IntN(len(o.Panels)+1)]
+	return o
+}

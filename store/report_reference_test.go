@@ -1,7 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -281,16 +283,16 @@ func refRound(v float64, decimals int) float64 {
 	return math.Floor(v*p+0.5+1e-9) / p
 }
 
-// query answers q completely: all rows, ordered, before Limit and Offset are applied.
-func (r *reference) query(q Query) []Row {
-	dims := slices.Clone(q.Dimensions)
+// groups counts what q asks for, before rates are made of it.
+func (r *reference) groups(q Query) (groups map[string]*refGroup, dims []string, total, bareTotal map[uint64]bool) {
+	dims = slices.Clone(q.Dimensions)
 	for i, d := range dims {
 		if d == "time" {
 			dims[i] = q.TimeDimension()
 		}
 	}
 	visits := r.visits(q.Site)
-	groups := map[string]*refGroup{}
+	groups = map[string]*refGroup{}
 	get := func(k []string) *refGroup {
 		id := strings.Join(k, "\x00")
 		g := groups[id]
@@ -306,7 +308,7 @@ func (r *reference) query(q Query) []Row {
 	bare := slices.DeleteFunc(slices.Clone(q.Filters), func(f Filter) bool {
 		return f.Dimension == "event:goal" || strings.HasPrefix(f.Dimension, "event:props:")
 	})
-	total, bareTotal := map[uint64]bool{}, map[uint64]bool{}
+	total, bareTotal = map[uint64]bool{}, map[uint64]bool{}
 	for i := range r.events {
 		e := &r.events[i]
 		if !r.in(q, e) {
@@ -407,6 +409,12 @@ func (r *reference) query(q Query) []Row {
 			g.hits = g.whole
 		}
 	}
+	return groups, dims, total, bareTotal
+}
+
+// query answers q completely: all rows, ordered, before Limit and Offset are applied.
+func (r *reference) query(q Query) []Row {
+	groups, dims, total, bareTotal := r.groups(q)
 	rows := []Row{}
 	for _, g := range groups {
 		if g.hits == 0 && len(dims) > 0 {
@@ -523,4 +531,89 @@ func show(rows []Row) string {
 		b.WriteString("\n")
 	}
 	return b.String()
+}
+
+func (g *refGroup) totals() Totals {
+	return Totals{Visitors: uint64(len(g.visitors)), Visits: uint64(len(g.visits)), PageViews: uint64(g.pageviews), Events: uint64(g.hits),
+		Bounces: uint64(g.bounces), Duration: uint64(g.duration), VisitViews: uint64(g.views), Started: uint64(g.whole), Entries: uint64(g.entries)}
+}
+
+// overview answers a dashboard's question.
+func (r *reference) overview(o OverviewQuery) *Overview {
+	ask := func(from, to time.Time, dims ...string) map[string]*refGroup {
+		groups, _, _, _ := r.groups(Query{Site: o.Site, Zone: o.Zone, From: from, To: to, Filters: o.Filters, Dimensions: dims, Metrics: []string{"visitors"}})
+		return groups
+	}
+	series := func(from, to time.Time) (Totals, []Point) {
+		var points []Point
+		q := Query{Site: o.Site, Zone: o.Zone, From: from, To: to}
+		groups := ask(from, to, o.Interval)
+		last := ""
+		l := from.In(o.Zone)
+		for t := time.Date(l.Year(), l.Month(), l.Day(), 0, 0, 0, 0, o.Zone); t.Before(to); t = t.Add(time.Minute) {
+			label := refStep(o.Interval, t.Unix(), q)
+			if label < refStep(o.Interval, from.Unix(), q) || label <= last { // also the hour that comes a second time
+				continue
+			}
+			last = label
+			p := Point{Time: t}
+			if g := groups[label]; g != nil {
+				p.Totals = g.totals()
+			}
+			points = append(points, p)
+		}
+		return ask(from, to)[""].totals(), points
+	}
+	out := &Overview{HasData: len(r.events) > 0, Email: []EmailRow{}}
+	out.Totals, out.Series = series(o.From, o.To)
+	if !o.PrevFrom.IsZero() {
+		out.Previous, out.PreviousSeries = series(o.PrevFrom, o.PrevTo)
+	}
+	for _, dim := range o.Panels {
+		p := Panel{Dimension: dim, Rows: []PanelRow{}}
+		groups := ask(o.From, o.To, dim)
+		keys := slices.SortedFunc(maps.Keys(groups), func(a, b string) int {
+			return cmp.Or(-cmp.Compare(len(groups[a].visitors), len(groups[b].visitors)), strings.Compare(a, b))
+		})
+		for _, v := range keys {
+			g := groups[v]
+			if g.hits == 0 || v == "" || v == "(not set)" && strings.Contains(dim, "utm") {
+				continue
+			}
+			if len(p.Rows) == o.Limit {
+				p.More = true
+				break
+			}
+			t := g.totals()
+			row := PanelRow{Value: v, Visitors: t.Visitors, Visits: t.Visits, PageViews: t.PageViews, Events: t.Events}
+			if strings.HasPrefix(dim, "visit:") {
+				row.Bounces, row.Duration = t.Bounces, t.Duration
+			}
+			if dim == "visit:country" {
+				row.Label = map[string]string{"DE": "Germany", "FR": "France", "JP": "Japan"}[v]
+			}
+			p.Rows = append(p.Rows, row)
+		}
+		out.Panels = append(out.Panels, p)
+	}
+	type campaign struct{ campaign, message string }
+	opens, openers := map[campaign]uint64{}, map[campaign]map[uint64]bool{}
+	for _, e := range r.events {
+		t := time.Unix(e.Time, 0)
+		if e.Site != o.Site || e.Kind != event.EmailOpen || t.Before(o.From) || !t.Before(o.To) {
+			continue
+		}
+		k := campaign{e.Visit.UTMCampaign, e.Visit.UTMContent}
+		if opens[k]++; openers[k] == nil {
+			openers[k] = map[uint64]bool{}
+		}
+		openers[k][e.VisitorID] = true
+	}
+	for k, n := range opens {
+		out.Email = append(out.Email, EmailRow{Campaign: k.campaign, Message: k.message, Opens: n, Openers: uint64(len(openers[k]))})
+	}
+	slices.SortFunc(out.Email, func(a, b EmailRow) int {
+		return cmp.Or(-cmp.Compare(a.Opens, b.Opens), strings.Compare(a.Campaign, b.Campaign), strings.Compare(a.Message, b.Message))
+	})
+	return out
 }

@@ -41,8 +41,11 @@ func TestRandomReports(t *testing.T) {
 					ref.events = append(ref.events, g.day(first+event.Day(d), 25)...)
 				}
 				write(t, s, ref.events)
-				for i := range 250 {
+				for i := range 100 {
 					compareReport(t, s, ref, g.query(first, 16), fmt.Sprint("query ", i))
+				}
+				for i := range 20 {
+					compareOverview(t, s, ref, g.overview(first, 16), fmt.Sprint("overview ", i))
 				}
 			})
 		}
@@ -57,5 +60,26 @@ func compareReport(t *testing.T, s *Store, ref *reference, q Query, name string)
 	}
 	if got, want := show(res.Rows), show(ref.query(q)); got != want {
 		t.Fatalf("%s\n%s\ngot:\n%s\nwant:\n%s", name, describe(q), got, want)
+	}
+}
+
+func compareOverview(t *testing.T, s *Store, ref *reference, q OverviewQuery, name string) {
+	t.Helper()
+	got, err := s.Overview(t.Context(), q)
+	if err != nil {
+		t.Fatalf("%s: %v\n%+v", name, err, q)
+	}
+	want := ref.overview(q)
+	for _, c := range []struct {
+		part      string
+		got, want any
+	}{
+		{"totals", got.Totals, want.Totals}, {"previous", got.Previous, want.Previous}, {"series", got.Series, want.Series},
+		{"previous series", got.PreviousSeries, want.PreviousSeries}, {"panels", got.Panels, want.Panels},
+		{"email", got.Email, want.Email}, {"has data", got.HasData, want.HasData},
+	} {
+		if g, w := fmt.Sprintf("%+v", c.got), fmt.Sprintf("%+v", c.want); g != w {
+			t.Fatalf("%s: %s\n%+v\ngot:\n%s\nwant:\n%s", name, c.part, q, g, w)
+		}
 	}
 }

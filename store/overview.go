@@ -1,0 +1,485 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kantarainitiative/footfall/event"
+)
+
+const (
+	maxPanels      = 32
+	maxPanelRows   = 1000
+	emailRows      = 100
+	maxSteps       = 20000
+	realtimeWindow = 5 * time.Minute
+	parallel       = 3 // statements of one overview at once
+)
+
+// Realtime counts the visitors with a page view, event or engagement in the last five
+// minutes, as of the store's clock.
+func (s *Store) Realtime(ctx context.Context, site string) (uint64, error) {
+	conn, err := s.conn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	now := s.now()
+	// The site's day is today's, yesterday's or tomorrow's in UTC.
+	today := event.DayOf(now.UTC())
+	return s.reporter(conn).number(ctx, "realtime", map[string]any{
+		"Site": site, "Days": daysIn([]dayRange{{today - 1, today + 1}}),
+		"From": now.Add(-realtimeWindow).Unix(), "To": now.Unix(),
+	})
+}
+
+// Overview answers for a whole dashboard, all of its parts at once. What counts as what is
+// told at [Store.Query]. An overview that cannot be asked for is a [*QueryError].
+func (s *Store) Overview(ctx context.Context, q OverviewQuery) (*Overview, error) {
+	o, err := planOverview(q)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := s.conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := s.reporter(conn)
+	if err := o.route(ctx, r); err != nil {
+		return nil, err
+	}
+	out := &Overview{}
+	tasks := []func(context.Context) error{
+		func(ctx context.Context) (err error) {
+			out.Panels, err = o.panels(ctx, r)
+			return err
+		},
+		func(ctx context.Context) (err error) {
+			out.Totals, out.Series, err = o.series(ctx, r, o.now)
+			return err
+		},
+		func(ctx context.Context) (err error) {
+			out.Email, err = o.email(ctx, r)
+			return err
+		},
+		func(ctx context.Context) error {
+			n, err := r.number(ctx, "has_data", map[string]any{"Site": q.Site})
+			out.HasData = n > 0
+			return err
+		},
+	}
+	if o.before.to.After(o.before.from) {
+		tasks = append(tasks, func(ctx context.Context) (err error) {
+			out.Previous, out.PreviousSeries, err = o.series(ctx, r, o.before)
+			return err
+		})
+	}
+	return out, inParallel(ctx, tasks)
+}
+
+// inParallel runs tasks, a few at once, and returns the first error that is not due to
+// another's.
+func inParallel(ctx context.Context, tasks []func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	errs := make([]error, len(tasks))
+	slots := make(chan struct{}, parallel)
+	for i, task := range tasks {
+		wg.Add(1)
+		slots <- struct{}{}
+		go func() {
+			defer wg.Done()
+			if errs[i] = task(ctx); errs[i] != nil {
+				cancel()
+			}
+			<-slots
+		}()
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// overview is a checked overview query.
+type overview struct {
+	q           OverviewQuery
+	now, before span
+	dims        []dimension // of the panels, in order
+	ids         []uint8     // their groups in the statement
+}
+
+// span is one of the two periods, with the days to read from where.
+type span struct {
+	from, to time.Time
+	period   period
+	rolled   rolled
+}
+
+// stepID is the group of a series' steps, otherID the first of dimensions without a rollup.
+const (
+	stepID  = 255
+	otherID = 128
+)
+
+func planOverview(q OverviewQuery) (*overview, error) {
+	if q.Zone == nil {
+		q.Zone = time.UTC
+	}
+	if err := checkPeriod(q.From, q.To); err != nil {
+		return nil, err
+	}
+	o := &overview{q: q, now: spanOf(q.Zone, q.From, q.To)}
+	if !q.PrevFrom.IsZero() || !q.PrevTo.IsZero() {
+		if err := checkPeriod(q.PrevFrom, q.PrevTo); err != nil {
+			return nil, err
+		}
+		o.before = spanOf(q.Zone, q.PrevFrom, q.PrevTo)
+	}
+	d, ok := dimensionOf(q.Interval)
+	if !ok || d.kind != dimTime {
+		return nil, badQuery("dimensions", "%q is no step of time", q.Interval)
+	}
+	if n := q.To.Sub(q.From) / time.Hour; q.Interval == "time:hour" && n > maxSteps {
+		return nil, badQuery("dimensions", "at most %d steps", maxSteps)
+	}
+	if err := checkFilters(q.Filters); err != nil {
+		return nil, err
+	}
+	if len(q.Panels) > maxPanels {
+		return nil, badQuery("dimensions", "at most %d panels", maxPanels)
+	}
+	for i, name := range q.Panels {
+		d, ok := dimensionOf(name)
+		if !ok || d.kind == dimTime {
+			return nil, badQuery("dimensions", "no panel is made of %q", name)
+		}
+		id := d.id
+		if d.kind == dimCountryName {
+			id, d = countryID, columnOf("visit:country")
+		}
+		if id == 0 {
+			id = uint8(otherID + i)
+		}
+		o.dims, o.ids = append(o.dims, d), append(o.ids, id)
+	}
+	if o.q.Limit == 0 {
+		o.q.Limit = 10
+	}
+	if o.q.Limit < 1 || o.q.Limit > maxPanelRows {
+		return nil, badQuery("pagination", "between 1 and %d rows a panel", maxPanelRows)
+	}
+	return o, nil
+}
+
+func spanOf(zone *time.Location, from, to time.Time) span {
+	return span{from: from, to: to, period: periodOf(zone, from, to)}
+}
+
+// figureKeys says which groups the statement figures.sql counts.
+type figureKeys struct {
+	visits   []fragment // (group, value), aggregates over a visit's rows
+	events   []fragment // on a page view or event
+	unlinked []fragment // on one without a visit
+	engaged  []fragment // on engagement
+	exit     bool       // a key on rows needs the visit's exit page
+	steps    int        // the group of steps that are shorter than a day, 0: none
+}
+
+func pair(id uint8, value fragment) fragment {
+	return around("("+strconv.Itoa(int(id))+", ", value, ")")
+}
+
+// add adds a dimension's groups.
+func (k *figureKeys) add(id uint8, d dimension, sc scope, first fragment) {
+	if d.kind == dimGoal {
+		k.events = append(k.events, pair(id, frag("if(kind = 2, toString(name), '')")))
+		for _, g := range sc.goals {
+			k.events = append(k.events, pair(id, frag("if(kind = 1 AND match(page, ?), ?, '')", goalPattern(g), g)))
+		}
+		return
+	}
+	if !d.visit {
+		k.events = append(k.events, pair(id, d.rowValue(sc)))
+		return
+	}
+	k.visits = append(k.visits, pair(id, d.visitValue(sc, first)))
+	if d.kind == dimExitPage {
+		k.unlinked = append(k.unlinked, pair(id, frag("''"))) // it is not known where they left
+		return
+	}
+	k.unlinked = append(k.unlinked, pair(id, d.rowValue(sc)))
+}
+
+// figureBranches writes what figures.sql adds up, from events.
+func figureBranches(site string, p period, fs []Filter, k figureKeys) ([]fragment, error) {
+	if p.raw != nil && len(p.raw) == 0 {
+		return nil, nil
+	}
+	days, within := p.days(), p.within()
+	data := map[string]any{"Site": site, "Days": days, "Source": frag("events"), "GoalID": goalID, "Steps": k.steps, "Unlinked": false}
+	if usesOf(fs...).exit || k.exit {
+		source, err := statement("exit_pages", map[string]any{"ExitPage": exitPage, "Site": site, "Days": days})
+		if err != nil {
+			return nil, err
+		}
+		data["Source"] = source
+	}
+	var out []fragment
+	var failed error
+	add := func(name string, keys []fragment) {
+		if len(keys) == 0 {
+			return
+		}
+		data["Keys"] = keys
+		f, err := statement(name, data)
+		failed = errors.Join(failed, err)
+		out = append(out, f)
+	}
+	data["Where"], data["Counted"], data["Entered"] = visitConditions(fs, within, false)
+	add("figures_visits", k.visits)
+	data["Where"] = allOf(within, conditions(fs, false))
+	add("figures_events", k.events)
+	add("figures_engagement", k.engaged)
+	data["Unlinked"] = true
+	add("figures_events", k.unlinked)
+	return out, failed
+}
+
+// figure is a row of figures.sql.
+type figure struct {
+	dim   uint8
+	value string
+	Totals
+}
+
+func (r *reporter) figures(ctx context.Context, data map[string]any) ([]figure, error) {
+	rows, err := r.query(ctx, "figures", data)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []figure
+	for rows.Next() {
+		var f figure
+		var depth, engaged, engagedVisits uint64
+		if err := rows.Scan(&f.dim, &f.value, &f.Visitors, &f.Visits, &f.PageViews, &f.Events,
+			&f.Started, &f.Entries, &f.VisitViews, &f.Bounces, &f.Duration, &depth, &engaged, &engagedVisits); err != nil {
+			return nil, r.wrap("figures", err)
+		}
+		out = append(out, f)
+	}
+	return out, r.wrap("figures", rows.Err())
+}
+
+func (o *overview) scope(sp span) scope {
+	return scope{o.q.Zone, sp.from, sp.to, pageGoals(o.q.Filters)}
+}
+
+func (o *overview) panels(ctx context.Context, r *reporter) ([]Panel, error) {
+	if len(o.dims) == 0 {
+		return nil, nil
+	}
+	sp, sc := o.now, o.scope(o.now)
+	var k figureKeys
+	var rolledIDs, noEmpty []string
+	done := map[uint8]bool{}
+	for i, d := range o.dims {
+		id := o.ids[i]
+		if done[id] {
+			continue
+		}
+		done[id] = true
+		k.add(id, d, sc, fragment{})
+		rolledIDs = append(rolledIDs, strconv.Itoa(int(id)))
+		if d.empty == notSet && strings.HasPrefix(d.column, "utm_") {
+			continue // told apart below: the value shown is not empty
+		}
+		if d.empty == "" && d.kind != dimProp {
+			noEmpty = append(noEmpty, strconv.Itoa(int(id)))
+		}
+	}
+	branches, err := figureBranches(o.q.Site, sp.period, o.q.Filters, k)
+	if err != nil {
+		return nil, err
+	}
+	if sp.rolled.any() {
+		f, err := sp.rolled.figures(o.q.Site, strings.Join(rolledIDs, ", "), fragment{})
+		if err != nil {
+			return nil, err
+		}
+		branches = append(branches, f)
+	}
+	// Two more than wanted: one tells that there are more, one is dropped as "(not set)".
+	rows, err := r.figures(ctx, map[string]any{"Branches": branches, "Panels": true, "Limit": o.q.Limit + 2,
+		"NoEmpty": strings.Join(noEmpty, ", ")})
+	if err != nil {
+		return nil, err
+	}
+	byDim := map[uint8][]figure{}
+	for _, f := range rows {
+		byDim[f.dim] = append(byDim[f.dim], f)
+	}
+	out := make([]Panel, len(o.dims))
+	for i, d := range o.dims {
+		out[i] = o.panel(o.q.Panels[i], d, byDim[o.ids[i]])
+	}
+	return out, nil
+}
+
+// panel is the rows of one dimension. Visits without a campaign are no campaign's.
+func (o *overview) panel(name string, d dimension, rows []figure) Panel {
+	p := Panel{Dimension: name, Rows: []PanelRow{}}
+	names := map[string]string{}
+	if d.column == "country" {
+		codes, all := countries()
+		for i, c := range codes {
+			names[c] = all[i]
+		}
+	}
+	for _, f := range rows {
+		if f.value == notSet && strings.HasPrefix(d.column, "utm_") {
+			continue
+		}
+		if len(p.Rows) == o.q.Limit {
+			p.More = true
+			break
+		}
+		row := PanelRow{Value: f.value, Visitors: f.Visitors, Visits: f.Visits, PageViews: f.PageViews, Events: f.Events}
+		if d.visit {
+			row.Bounces, row.Duration = f.Bounces, f.Duration
+		}
+		if n := names[f.value]; n != "" {
+			if row.Label = n; name == "visit:country_name" {
+				row.Value, row.Label = n, ""
+			}
+		}
+		p.Rows = append(p.Rows, row)
+	}
+	return p
+}
+
+// series is the totals of a period and its steps.
+func (o *overview) series(ctx context.Context, r *reporter, sp span) (Totals, []Point, error) {
+	sc := o.scope(sp)
+	hourly := o.q.Interval == "time:hour"
+	step := func(t fragment) fragment { return around("toString(", sc.step(o.q.Interval, t), ")") }
+	k := figureKeys{
+		visits:   []fragment{pair(totalID, frag("''"))},
+		unlinked: []fragment{pair(totalID, frag("''"))},
+	}
+	if hourly {
+		// A visit is active in each hour that has a row of it.
+		k.steps = stepID
+		_, counted, _ := visitConditions(o.q.Filters, sp.period.within(), false)
+		k.visits = append(k.visits, pair(stepID, step(around("minIf(toUInt32(time), kind < 3 AND ", counted, ")"))))
+		k.events = append(k.events, pair(stepID, step(frag("time"))))
+	} else {
+		k.visits = append(k.visits, pair(stepID, step(fragment{})))
+		k.unlinked = append(k.unlinked, pair(stepID, step(fragment{})))
+	}
+	branches, err := figureBranches(o.q.Site, sp.period, o.q.Filters, k)
+	if err != nil {
+		return Totals{}, nil, err
+	}
+	if sp.rolled.any() {
+		f, err := sp.rolled.figures(o.q.Site, strconv.Itoa(totalID), sc.step(o.q.Interval, fragment{}))
+		if err != nil {
+			return Totals{}, nil, err
+		}
+		branches = append(branches, f)
+	}
+	rows, err := r.figures(ctx, map[string]any{"Branches": branches})
+	if err != nil {
+		return Totals{}, nil, err
+	}
+	var total Totals
+	steps := map[uint32]Totals{}
+	for _, f := range rows {
+		if f.dim == totalID {
+			total = f.Totals
+			continue
+		}
+		v, err := strconv.ParseUint(f.value, 10, 32)
+		if err != nil {
+			return Totals{}, nil, fmt.Errorf("figures.sql: a step is no number: %w", err)
+		}
+		steps[uint32(v)] = f.Totals
+	}
+	return total, o.points(sp, steps), nil
+}
+
+// points lays figures over every step of the period.
+func (o *overview) points(sp span, steps map[uint32]Totals) []Point {
+	var out []Point
+	from := sp.from.In(o.q.Zone)
+	if o.q.Interval == "time:hour" {
+		seen := map[uint32]bool{}
+		for t := hourOf(from); t.Before(sp.to); t = t.Add(30 * time.Minute) {
+			_, off := t.Zone()
+			v := uint32((t.Unix() + int64(off)) / 3600 * 3600)
+			if seen[v] { // half an hour on, or the clock shows it again
+				continue
+			}
+			seen[v] = true
+			out = append(out, Point{t, steps[v]})
+		}
+		return out
+	}
+	last := sp.period.last
+	for d := sp.period.first; d <= last; {
+		key, next := d, d+1
+		y, m, dd := d.Time().Date()
+		switch o.q.Interval {
+		case "time:week":
+			next = d + event.Day(7-(int(d.Time().Weekday())+6)%7)
+		case "time:month":
+			key = event.DayOf(time.Date(y, m, 1, 0, 0, 0, 0, time.UTC))
+			next = event.DayOf(time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC))
+			_ = dd
+		}
+		out = append(out, Point{d.Start(o.q.Zone), steps[uint32(key)]})
+		d = next
+	}
+	return out
+}
+
+// hourOf is the start of the hour on t's own clock.
+func hourOf(t time.Time) time.Time {
+	return t.Add(-time.Duration(t.Minute())*time.Minute - time.Duration(t.Second())*time.Second - time.Duration(t.Nanosecond()))
+}
+
+func (o *overview) email(ctx context.Context, r *reporter) ([]EmailRow, error) {
+	p := o.now.period
+	p.raw = nil // opens are not rolled up
+	rows, err := r.query(ctx, "overview_email", map[string]any{
+		"Site": o.q.Site, "Days": p.days(), "Within": p.within(), "Limit": emailRows})
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := []EmailRow{}
+	for rows.Next() {
+		var e EmailRow
+		if err := rows.Scan(&e.Campaign, &e.Message, &e.Opens, &e.Openers); err != nil {
+			return nil, r.wrap("overview_email", err)
+		}
+		out = append(out, e)
+	}
+	return out, r.wrap("overview_email", rows.Err())
+}
+
+// columnOf is a dimension that is known to exist.
+func columnOf(name string) dimension {
+	all := columns()
+	return all[slices.IndexFunc(all, func(d dimension) bool { return d.name == name })]
+}
