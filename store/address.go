@@ -32,7 +32,7 @@ func parseAddress(address string) (*clickhouse.Options, error) {
 	if u.Scheme != "clickhouse" {
 		return nil, errors.New("store: the address does not begin with clickhouse://; it looks like " + addressForm)
 	}
-	if u.Hostname() == "" || strings.Contains(u.Host, ",") {
+	if u.Hostname() == "" || strings.Contains(u.Host, ",") || strings.Contains(u.Hostname(), ":") && u.Host[0] != '[' {
 		return nil, errors.New("store: the address needs the name of one host: " + addressForm)
 	}
 	database := strings.TrimPrefix(u.Path, "/")
@@ -73,22 +73,64 @@ func parseAddress(address string) (*clickhouse.Options, error) {
 	return opt, nil
 }
 
-// withDeadlines makes the client's dial keep the caller's deadline: its handshake knows
+// withContext makes the client's dial end with the caller's context: its handshake knows
 // only Options.DialTimeout, so a server that accepts and then says nothing would hold
-// every caller for that long.
-func withDeadlines(opt *clickhouse.Options) {
+// every caller for that long, also one that has been told to stop.
+func withContext(opt *clickhouse.Options) {
 	if opt.DialTimeout == 0 {
 		opt.DialTimeout = dialTimeout
 	}
 	if opt.Protocol != clickhouse.Native {
 		return // HTTP requests carry their context
 	}
-	opt.DialStrategy = func(ctx context.Context, id int, o *clickhouse.Options, dial clickhouse.Dial) (clickhouse.DialResult, error) {
-		if end, ok := ctx.Deadline(); ok {
-			short := *o
-			short.DialTimeout = max(min(o.DialTimeout, time.Until(end)), time.Millisecond)
-			o = &short
+	opt.DialContext = func(ctx context.Context, addr string) (c net.Conn, err error) {
+		if opt.TLS != nil {
+			c, err = (&tls.Dialer{Config: opt.TLS}).DialContext(ctx, "tcp", addr)
+		} else {
+			c, err = new(net.Dialer).DialContext(ctx, "tcp", addr)
 		}
-		return clickhouse.DefaultDialStrategy(ctx, id, o, dial)
+		if d, ok := ctx.Value(dialKey{}).(*dialing); ok && err == nil {
+			d.opened(ctx, c)
+		}
+		return c, err
+	}
+	opt.DialStrategy = func(ctx context.Context, id int, o *clickhouse.Options, dial clickhouse.Dial) (clickhouse.DialResult, error) {
+		d := new(dialing)
+		result, err := clickhouse.DefaultDialStrategy(context.WithValue(ctx, dialKey{}, d), id, o, dial)
+		if err == nil && d.stopped() {
+			err = errors.New("interrupted")
+		}
+		if err != nil {
+			d.close()
+			if ctx.Err() != nil {
+				err = fmt.Errorf("connecting: %w", context.Cause(ctx))
+			}
+		}
+		return result, err
+	}
+}
+
+// dialing is a connection whose handshake is under way. While it is, the end of the
+// context closes it.
+type dialing struct {
+	conn net.Conn
+	stop func() bool
+}
+
+type dialKey struct{}
+
+func (d *dialing) opened(ctx context.Context, c net.Conn) {
+	d.conn = c
+	d.stop = context.AfterFunc(ctx, func() { c.Close() })
+}
+
+// stopped ends the watch and tells whether it has closed the connection.
+func (d *dialing) stopped() bool { return d.stop != nil && !d.stop() }
+
+// close closes the connection: the client leaves one open whose handshake has failed.
+func (d *dialing) close() {
+	if d.conn != nil {
+		d.stop()
+		d.conn.Close()
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
 	"github.com/kantarainitiative/footfall/event"
@@ -191,4 +193,13 @@ func wantOnce(t testing.TB, s *Store, batch uint64, n int) {
 	if rows, events := counts(t, s, batch); rows != uint64(n) || events != uint64(n) {
 		t.Errorf("batch %x: %d rows of %d events, want %d", batch, rows, events, n)
 	}
+}
+
+// value returns a counter's value.
+func value(c prometheus.Metric) float64 {
+	var m dto.Metric
+	if err := c.Write(&m); err != nil {
+		panic(err)
+	}
+	return m.GetCounter().GetValue()
 }

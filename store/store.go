@@ -95,26 +95,28 @@ type prepared struct {
 // is down is no error, and its tables are made or migrated once it can be reached. The
 // error tells of an address that cannot be used. Close the store after use.
 func Open(o Options) (*Store, error) {
+	migrations, err := loadMigrations(migrationFiles)
+	if err != nil {
+		return nil, err
+	}
+	return open(o, migrations)
+}
+
+func open(o Options, migrations []migration) (*Store, error) {
 	if (o.URL == "") == (o.Engine == nil) {
 		return nil, errors.New("store: want either an address or an engine")
 	}
 	var opt *clickhouse.Options
+	var err error
 	if o.Engine != nil {
 		opt = o.Engine.ClickhouseOptions()
 		if opt.Auth.Database == "" {
 			opt.Auth.Database = defaultDatabase
 		}
-	} else {
-		var err error
-		if opt, err = parseAddress(o.URL); err != nil {
-			return nil, err
-		}
-	}
-	withDeadlines(opt)
-	migrations, err := loadMigrations(migrationFiles)
-	if err != nil {
+	} else if opt, err = parseAddress(o.URL); err != nil {
 		return nil, err
 	}
+	withContext(opt)
 	s := &Store{
 		now:           o.Now,
 		log:           o.Log,

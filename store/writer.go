@@ -96,14 +96,19 @@ type pending struct {
 // writeMonth stores the rows of one month.
 func (s *Store) writeMonth(ctx context.Context, b *event.Batch, rows []int32, ask bool) error {
 	p := &pending{batch: b, all: rows, rows: rows, ask: ask}
+	var last error
 	for failures := 0; ; failures++ {
 		reason, err := s.attempt(ctx, p)
 		if err == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("store: batch %016x is not definitely stored: %w (last: %v)", b.ID, ctx.Err(), err)
+			if last == nil { // else err says no more than that ctx has ended
+				last = err
+			}
+			return fmt.Errorf("store: batch %016x is not definitely stored: %w (last: %v)", b.ID, ctx.Err(), last)
 		}
+		last = err
 		s.metrics.retries.WithLabelValues(reason).Inc()
 		wait := s.backoff(failures)
 		if reason == retryRefused {

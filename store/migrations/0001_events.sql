@@ -1,6 +1,6 @@
 -- One row an event: the single truth, from which everything else is derived.
--- {string} and {zstd} are filled from the server's capabilities: servers before 20
--- have neither LowCardinality nor codecs.
+-- {string}, {zstd} and {events_settings} are filled from the server's capabilities: servers
+-- before 20 have neither LowCardinality nor codecs.
 CREATE TABLE IF NOT EXISTS events (
     site            {string},
     day             Date {zstd},             -- on the site's own calendar
@@ -48,3 +48,4 @@ CREATE TABLE IF NOT EXISTS events (
 ) ENGINE = MergeTree
 PARTITION BY toYYYYMM(day)
 ORDER BY (site, day, kind, visit_id)
+{events_settings}
