@@ -11,7 +11,7 @@ func (s *scan) agent(t *agentTable) Agent {
 	}
 	a.BrowserVersion = s.majorMinor(s.versionFor(t, inBrowsers))
 	a.OSVersion = s.majorMinor(s.versionFor(t, inSystems))
-	s.exceptBrowser(t, &a)
+	s.except(t, &a)
 	if a.OS == "Windows" {
 		a.OSVersion = windowsVersion(a.OSVersion)
 	}
@@ -38,9 +38,12 @@ func (s *scan) versionFor(t *agentTable, kind int) span {
 	return s.version[kind]
 }
 
-// exceptBrowser corrects what an ordered table cannot say.
-func (s *scan) exceptBrowser(t *agentTable, a *Agent) {
+// except corrects what an ordered table cannot say.
+func (s *scan) except(t *agentTable, a *Agent) {
 	version := s.refs[t.refs["version"]]
+	if a.OS == "Firefox OS" && a.Browser != "Firefox" {
+		a.OS = "" // all it says is "Mobile", and only Firefox means itself by that
+	}
 	switch a.Browser {
 	case "Internet Explorer":
 		// In its compatibility view MSIE is a lie and Trident is not.
@@ -108,7 +111,7 @@ func (s *scan) majorMinor(p span) string {
 // windowsVersion turns the kernel's number into the name that people know.
 func windowsVersion(nt string) string {
 	switch nt {
-	case "10.0":
+	case "10.0", "6.4":
 		return "10" // and 11, which says the same
 	case "6.3":
 		return "8.1"
@@ -122,6 +125,10 @@ func windowsVersion(nt string) string {
 		return "XP"
 	case "5.0", "5.01":
 		return "2000"
+	case "4.90":
+		return "ME"
+	case "4.0":
+		return "NT"
 	}
 	return nt
 }

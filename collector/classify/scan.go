@@ -80,7 +80,11 @@ func (s *scan) versionOf(w word) span {
 		if !ok {
 			return span{}
 		}
-		v = n.all
+		if v = n.all; string(s.text(v)) == "os" { // Windows Phone OS 7.5
+			if n, ok = s.next(v.to); ok {
+				v = n.all
+			}
+		}
 	} else if i := bytes.LastIndexByte(s.text(v), '/'); i >= 0 && !isDigit(s.low[v.from]) {
 		v.from += int16(i) + 1
 	}
