@@ -150,7 +150,7 @@ func (s *Spool) undo(suspect bool) {
 	a := s.active
 	if err := a.file.Truncate(a.size); err != nil {
 		s.metrics.errors.WithLabelValues("truncate").Inc()
-		s.log.Error("spool: records that were refused could not be cut off; they are stored if the program dies before this segment is",
+		s.log.Error("spool: records that were refused could not be cut off, the segment is ended before them",
 			"segment", a.label(), "error", err)
 		suspect = true
 	}

@@ -214,6 +214,25 @@ func TestFramesInsideEventsAreNotBelieved(t *testing.T) {
 	}
 }
 
+// A footer ends a segment, whatever follows.
+func TestNothingBehindTheFooterIsRead(t *testing.T) {
+	name, data, bounds := segmentFile(t, 2, true)
+	id, _, _ := readHeader(string(data))
+	for n := 10; n < 12; n++ {
+		frame := appendRecord(nil, hit(n))
+		stamp(frame, id, int64(len(data)))
+		data = append(data, frame...)
+	}
+	r := openDir(t, filepath.Join(t.TempDir(), "spool"), name, data)
+	if torn := r.metricAtOpen["footfall_spool_torn_total"]; torn != 1 {
+		t.Errorf("%v torn tails are reported", torn)
+	}
+	if got := r.metricAtOpen["footfall_spool_bytes"]; got != float64(bounds[3]) {
+		t.Errorf("%v bytes, want %d", got, bounds[3])
+	}
+	same(t, r.drainAll(t).events(), 1, 3)
+}
+
 func TestDamagedHeaderAndNothingElseIsPutAside(t *testing.T) {
 	name, data, bounds := segmentFile(t, 2, true)
 	data[3] ^= 1

@@ -84,7 +84,11 @@ func (f *faultyFile) WriteAt(b []byte, offset int64) (int, error) {
 		op = "footer"
 	}
 	if err := f.fs.fails(op); err != nil {
-		n, _ := f.file.WriteAt(b[:min(f.fs.short, len(b))], offset)
+		short := min(f.fs.short, len(b))
+		if op == "footer" && short == len(b) {
+			short = 0
+		}
+		n, _ := f.file.WriteAt(b[:short], offset)
 		return n, err
 	}
 	return f.file.WriteAt(b, offset)
@@ -122,10 +126,11 @@ func TestFaultsLoseNothingAcknowledgedAndStoreNothingRefused(t *testing.T) {
 		{"short write", time.Hour, []string{"write"}, syscall.ENOSPC, 33, true, true, true},
 		{"whole record written, then an error", time.Hour, []string{"write"}, syscall.EIO, 1 << 20, true, false, true},
 		{"short write that cannot be cut off", time.Hour, []string{"write", "truncate"}, syscall.EIO, 40, true, false, true},
-		{"whole record that cannot be cut off", time.Hour, []string{"write", "truncate"}, syscall.EIO, 1 << 20, true, false, false},
+		{"whole record that cannot be cut off", time.Hour, []string{"write", "truncate"}, syscall.EIO, 1 << 20, true, false, true},
+		{"whole record that cannot be undone at all", time.Hour, []string{"write", "truncate", "footer"}, syscall.EIO, 1 << 20, true, false, false},
 		{"fsync", 0, []string{"sync"}, syscall.EIO, 0, true, false, true},
 		{"fsync, disk full", 0, []string{"sync"}, syscall.ENOSPC, 0, true, true, true},
-		{"fsync and truncate", 0, []string{"sync", "truncate"}, syscall.EIO, 0, true, false, false},
+		{"fsync and truncate", 0, []string{"sync", "truncate"}, syscall.EIO, 0, true, false, true},
 		{"create", time.Hour, []string{"create"}, syscall.EMFILE, 0, false, false, true},
 		{"footer", time.Hour, []string{"footer"}, syscall.ENOSPC, 5, false, false, true},
 		{"footer that cannot be cut off", time.Hour, []string{"footer", "truncate"}, syscall.EIO, 9, false, false, true},
@@ -159,6 +164,8 @@ func TestFaultsLoseNothingAcknowledgedAndStoreNothingRefused(t *testing.T) {
 				fs.set(op, c.err)
 			}
 			failed := appendSome(40)
+			atOnce := copyOf(t, r.dir)
+			wantAtOnce := slices.Clone(want)
 			if c.refuse {
 				if failed != 40 {
 					t.Errorf("%d of 40 appends failed", failed)
@@ -186,10 +193,7 @@ func TestFaultsLoseNothingAcknowledgedAndStoreNothingRefused(t *testing.T) {
 				t.Error("no error is logged")
 			}
 
-			copied := filepath.Join(t.TempDir(), "spool")
-			if err := os.CopyFS(copied, os.DirFS(r.dir)); err != nil {
-				t.Fatal(err)
-			}
+			later := copyOf(t, r.dir)
 			ids := func(m *memory) (ids []uint64) {
 				for _, e := range m.events() {
 					ids = append(ids, e.ID)
@@ -206,14 +210,42 @@ func TestFaultsLoseNothingAcknowledgedAndStoreNothingRefused(t *testing.T) {
 			if st := r.Status(); st.Events != 0 || st.Bytes != 0 {
 				t.Errorf("at the end: %+v", st)
 			}
-			got := ids(openRig(t, copied, diskFS{}, nil).drainAll(t))
-			if !c.crash { // the disk let nobody take the refused record back
-				got = slices.DeleteFunc(got, func(id uint64) bool { return !slices.Contains(want, id) })
-			}
-			if !reflect.DeepEqual(got, want) {
-				t.Errorf("after a crash stored %v, want %v", got, want)
+			for dir, want := range map[string][]uint64{atOnce: wantAtOnce, later: want} {
+				got := ids(openRig(t, dir, diskFS{}, nil).drainAll(t))
+				if !c.crash { // the disk let nobody take the refused record back
+					got = slices.DeleteFunc(got, func(id uint64) bool { return !slices.Contains(want, id) })
+				}
+				if !reflect.DeepEqual(got, want) {
+					t.Errorf("after a crash stored %v, want %v", got, want)
+				}
 			}
 		})
+	}
+}
+
+func copyOf(t *testing.T, dir string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "spool")
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// After a failed fsync nobody knows what the disk has of the file: it gets nothing more.
+func TestFileIsNotUsedAgainAfterAFailedSync(t *testing.T) {
+	for _, sync0 := range []time.Duration{0, time.Millisecond} {
+		fs := newFaulty()
+		r := openRig(t, filepath.Join(t.TempDir(), "spool"), fs, func(o *Options) { o.Sync = sync0; o.MaxAge = time.Hour })
+		r.append(t, 1, 3)
+		fs.set("sync", syscall.EIO)
+		r.Append(hit(3))
+		eventually(t, "the error is counted", func() bool { return r.metric(t, "footfall_spool_errors_total") > 0 })
+		fs.set("sync", nil)
+		r.append(t, 4, 5)
+		if files := r.files(t); len(files) != 2 || !strings.HasSuffix(files[0], sealedSuffix) {
+			t.Errorf("sync %v: the files are %v", sync0, files)
+		}
 	}
 }
 

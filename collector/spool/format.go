@@ -128,8 +128,8 @@ type contents struct {
 	count   int  // of events, by the footer
 }
 
-// scan calls fn with each whole record of a segment, in order. Damaged bytes between whole
-// frames are passed over and counted. data must not be changed by fn.
+// scan calls fn with each whole record of a segment, in order, up to the footer or the end. Damaged
+// bytes between whole frames are passed over and counted. fn must not change data.
 func scan(data []byte, id uint64, fn func(rec []byte)) (c contents) {
 	offset := min(headerSize, len(data))
 	c.end = offset
@@ -153,6 +153,7 @@ func scan(data []byte, id uint64, fn func(rec []byte)) (c contents) {
 		case len(payload) == 8:
 			c.sealed = true
 			c.count = int(binary.LittleEndian.Uint64(payload))
+			return c
 		}
 	}
 	return c

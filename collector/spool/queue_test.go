@@ -265,11 +265,35 @@ func TestAppendDuringClose(t *testing.T) {
 			t.Error(err)
 		}
 		wg.Wait()
+		if r.active != nil || len(r.toSync) > 0 {
+			t.Error("a file was opened after Close")
+		}
 		again := openRig(t, r.dir, diskFS{}, nil)
 		if got := again.Status().Events; got != acked.Load() {
 			t.Errorf("%d events on disk, %d acknowledged", got, acked.Load())
 		}
 		again.Close(canceled())
+	}
+}
+
+// An append that waits for its turn to write when the spool ends is refused, not written to a new file.
+func TestAppendThatIsLate(t *testing.T) {
+	r := newRig(t, nil)
+	r.writing.Lock()
+	got := make(chan error)
+	go func() { got <- r.Append(hit(1)) }()
+	eventually(t, "it waits", func() bool {
+		r.Spool.mu.Lock()
+		defer r.Spool.mu.Unlock()
+		return r.joining != nil
+	})
+	r.ended = true
+	r.writing.Unlock()
+	if err := <-got; !errors.Is(err, ErrClosed) {
+		t.Errorf("the error is %v", err)
+	}
+	if files := r.files(t); len(files) != 0 || r.Status().Bytes != 0 {
+		t.Errorf("files %v, %+v", files, r.Status())
 	}
 }
 

@@ -95,11 +95,9 @@ func (s *Spool) seal() {
 	s.notify(s.wake)
 }
 
-// mark writes the footer and, only if that is whole, gives the file its final name.
+// mark writes the footer and, only if that is whole, gives the file its final name. Nothing behind a footer is
+// read, so it also does away with a refused record that could not be cut off.
 func (s *Spool) mark(a *segment, path string) error {
-	if a.suspect.Load() {
-		return nil // the next start takes it for what it is: not sealed properly
-	}
 	if _, err := a.file.WriteAt(appendFooter(nil, a.id, a.size, a.events), a.size); err != nil {
 		return errors.Join(err, a.file.Truncate(a.size))
 	}
