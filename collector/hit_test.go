@@ -33,7 +33,8 @@ func TestEventBody(t *testing.T) {
 		return want{kind: event.Custom, name: name, host: "example.org", page: "/", entry: "/"}
 	}
 	with := func(w want, f func(*want)) want { f(&w); return w }
-	for _, c := range []struct {
+	r := newRig(t)
+	for i, c := range []struct {
 		why, body string
 		want      want
 	}{
@@ -106,8 +107,7 @@ func TestEventBody(t *testing.T) {
 			want{kind: event.Engagement, name: "engagement", host: "example.org", page: "/", passive: true}},
 	} {
 		t.Run(c.why, func(t *testing.T) {
-			r := newRig(t)
-			e := r.hit(t, c.body, "Content-Type: text/plain")
+			e := r.hit(t, c.body, "Content-Type: text/plain", fmt.Sprintf("X-Forwarded-For: 203.0.113.%d", i))
 			got := want{e.Kind, e.Name, e.Hostname, e.Page, e.Title, e.Visit.EntryPage, e.Props, e.Revenue, e.Currency, e.EngagedMS, e.Scroll,
 				event.Visit{Source: e.Visit.Source, Channel: e.Visit.Channel, Referrer: e.Visit.Referrer, UTMSource: e.Visit.UTMSource,
 					UTMMedium: e.Visit.UTMMedium, UTMCampaign: e.Visit.UTMCampaign, UTMContent: e.Visit.UTMContent, UTMTerm: e.Visit.UTMTerm,
