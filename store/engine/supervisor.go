@@ -1,19 +1,16 @@
 package engine
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,12 +18,6 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/prometheus/client_golang/prometheus"
-)
-
-// Defaults of Options.
-const (
-	DefaultMaxMemory = 1 << 30   // bytes
-	DefaultMaxInsert = 256 << 20 // bytes
 )
 
 // Times of the supervisor.
@@ -40,37 +31,6 @@ const (
 
 // ErrStopped is returned by calls on a supervisor that was stopped.
 var ErrStopped = errors.New("the engine was stopped")
-
-// Options configure a Supervisor. DataDir is needed; all else has defaults.
-type Options struct {
-	// DataDir is the program's data directory. The database is in its folder "engine", the socket is
-	// its file "engine.sock".
-	DataDir string
-	// Executable and Args start the child; Args come before the child's own flags. Defaults: this
-	// program and "engine". Main must be what runs there.
-	Executable string
-	Args       []string
-	// Env is added to the child's environment, which otherwise has no more than TZ=UTC.
-	Env []string
-	// LibPath is the library or its folder; empty: FindLibrary.
-	LibPath string
-	// MaxMemory bounds the engine's memory in bytes, and a single statement's to 3/4 of it;
-	// aggregations and sorts go to disk from 1/5 of it on. Default: DefaultMaxMemory, but at most half
-	// of the machine's memory.
-	MaxMemory int64
-	// MaxInsert bounds one insert in bytes, since it is kept in memory whole. Default DefaultMaxInsert.
-	MaxInsert int64
-	// Sessions is how many statements run side by side, inserts aside. Default: twice the number of
-	// processors, at least 4.
-	Sessions int
-	// Settings are ClickHouse settings of every statement, Server those of the engine as a whole. They
-	// win over the defaults above.
-	Settings, Server map[string]string
-
-	Now        func() time.Time // default time.Now
-	Log        *slog.Logger     // default: none
-	Registerer prometheus.Registerer
-}
 
 // Supervisor keeps an engine running. Its methods may be called from several goroutines.
 type Supervisor struct {
@@ -124,95 +84,6 @@ func Start(o Options) (*Supervisor, error) {
 	return s, nil
 }
 
-func (s *Supervisor) defaults() error {
-	o := &s.o
-	var err error
-	if o.Executable == "" {
-		if o.Executable, err = os.Executable(); err != nil {
-			return err
-		}
-	}
-	if o.Args == nil {
-		o.Args = []string{"engine"}
-	}
-	if o.LibPath == "" {
-		s.library, err = FindLibrary()
-	} else {
-		s.library, err = libraryAt(o.LibPath, libraryName())
-	}
-	if err != nil {
-		return fmt.Errorf("engine: %w", err)
-	}
-	if o.MaxMemory <= 0 {
-		o.MaxMemory = DefaultMaxMemory
-		if total := totalMemory(); total > 0 {
-			o.MaxMemory = min(o.MaxMemory, total/2)
-		}
-	}
-	if o.MaxInsert <= 0 {
-		o.MaxInsert = DefaultMaxInsert
-	}
-	if o.Sessions <= 0 {
-		o.Sessions = max(4, 2*runtime.NumCPU())
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	return nil
-}
-
-func (s *Supervisor) metrics() error {
-	s.up = prometheus.NewGauge(prometheus.GaugeOpts{Name: "footfall_engine_up",
-		Help: "1 while the embedded engine answers, 0 while it does not run or is starting."})
-	s.restarts = prometheus.NewCounter(prometheus.CounterOpts{Name: "footfall_engine_restarts_total",
-		Help: "Times the embedded engine had to be started again."})
-	if s.o.Registerer == nil {
-		return nil
-	}
-	for _, c := range []prometheus.Collector{s.up, s.restarts} {
-		if err := s.o.Registerer.Register(c); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// childArgs is the child's command line.
-func (s *Supervisor) childArgs() []string {
-	o := &s.o
-	args := append([]string{}, o.Args...)
-	args = append(args, "--path", filepath.Join(o.DataDir, "engine"), "--socket", s.socket, "--library", s.library, "--parent-pipe",
-		"--sessions", strconv.Itoa(o.Sessions), "--max-insert", strconv.FormatInt(o.MaxInsert, 10))
-	mem := func(num, den int64) string { return strconv.FormatInt(o.MaxMemory/den*num, 10) }
-	flags := func(flag string, defaults []setting, own map[string]string) {
-		for _, d := range defaults {
-			if _, ok := own[d.name]; !ok {
-				args = append(args, flag, d.name+"="+d.value)
-			}
-		}
-		for name, value := range own {
-			args = append(args, flag, name+"="+value)
-		}
-	}
-	flags("--set", []setting{
-		{"max_memory_usage", mem(3, 4)},
-		{"max_bytes_before_external_group_by", mem(1, 5)},
-		{"max_bytes_before_external_sort", mem(1, 5)},
-		{"implicit_select", "0"}, // `garbage` is a syntax error here as it is on a server
-	}, o.Settings)
-	flags("--server", []setting{
-		{"max_server_memory_usage", mem(1, 1)},
-		{"mark_cache_size", mem(1, 8)},
-		{"primary_index_cache_size", mem(1, 16)},
-		{"query_condition_cache_size", mem(1, 64)},
-		{"index_mark_cache_size", mem(1, 64)},
-	}, o.Server)
-	return args
-}
-
 // run starts the child again and again until ctx ends. It keeps its thread for itself: the kernel
 // signals the child's parent-death signal when the thread that started it ends, and Go ends
 // threads when it likes.
@@ -252,10 +123,27 @@ func (s *Supervisor) once(ctx context.Context) (healthy time.Duration, err error
 	if err != nil {
 		return 0, err
 	}
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		return 0, err
+	lines := new(lineWriter)
+	var (
+		said    string
+		readyAt time.Time
+		got     = make(chan struct{}) // closed when the child is ready
+	)
+	lines.line = func(line string) {
+		switch {
+		case line == lineReady && readyAt.IsZero():
+			readyAt = s.o.Now()
+			close(got)
+			s.set(func() { s.ready, s.last = true, nil })
+			s.up.Set(1)
+			s.o.Log.Info("the embedded engine is ready")
+		case strings.HasPrefix(line, lineError):
+			said = strings.TrimPrefix(line, lineError)
+		}
+		// Anything else is the Go runtime's last words. They are not ours to print: they may quote.
 	}
+	cmd.Stderr = lines
+	cmd.WaitDelay = time.Second // should somebody else hold the child's standard error open
 	if err := cmd.Start(); err != nil {
 		s.set(func() { s.last = err })
 		return 0, err
@@ -264,7 +152,7 @@ func (s *Supervisor) once(ctx context.Context) (healthy time.Duration, err error
 	exited := make(chan struct{})
 	var over sync.WaitGroup
 	over.Go(func() { s.end(ctx, cmd.Process, exited) })
-	readyAt, said := s.listen(cmd.Process, stderr)
+	over.Go(func() { s.watchStart(cmd.Process, got, exited) })
 	err = cmd.Wait()
 	close(exited)
 	over.Wait()
@@ -278,30 +166,43 @@ func (s *Supervisor) once(ctx context.Context) (healthy time.Duration, err error
 	return healthy, why
 }
 
-// listen reads the child's lines until it closes its standard error, which it does by ending.
-func (s *Supervisor) listen(p *os.Process, stderr io.Reader) (readyAt time.Time, said string) {
-	stuck := time.AfterFunc(startPatience, func() {
+// watchStart kills a child that does not get ready.
+func (s *Supervisor) watchStart(p *os.Process, ready, exited <-chan struct{}) {
+	t := time.NewTimer(startPatience)
+	defer t.Stop()
+	select {
+	case <-ready:
+	case <-exited:
+	case <-t.C:
 		s.o.Log.Error("the embedded engine did not get ready and is killed", "after", startPatience)
 		_ = p.Kill()
-	})
-	defer stuck.Stop()
-	lines := bufio.NewScanner(io.LimitReader(stderr, 1<<20))
-	for lines.Scan() {
-		line := lines.Text()
-		switch {
-		case line == lineReady:
-			stuck.Stop()
-			readyAt = s.o.Now()
-			s.set(func() { s.ready, s.last = true, nil })
-			s.up.Set(1)
-			s.o.Log.Info("the embedded engine is ready", "pid", p.Pid)
-		case strings.HasPrefix(line, lineError):
-			said = strings.TrimPrefix(line, lineError)
-		}
-		// Anything else is the Go runtime's last words. They are not ours to print: they may quote.
 	}
-	_, _ = io.Copy(io.Discard, stderr)
-	return readyAt, said
+}
+
+// lineWriter calls line for each line written to it, and forgets lines that are too long.
+type lineWriter struct {
+	line func(string)
+	buf  []byte
+	skip bool
+}
+
+const maxLine = 4 << 10
+
+func (w *lineWriter) Write(p []byte) (int, error) {
+	for rest := p; len(rest) > 0; {
+		head, tail, ended := bytes.Cut(rest, []byte("\n"))
+		rest = tail
+		if w.skip = w.skip || len(w.buf)+len(head) > maxLine; !w.skip {
+			w.buf = append(w.buf, head...)
+		}
+		if ended {
+			if !w.skip {
+				w.line(string(w.buf))
+			}
+			w.buf, w.skip = w.buf[:0], false
+		}
+	}
+	return len(p), nil
 }
 
 // exitReason says in words why a child ended.
