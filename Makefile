@@ -64,6 +64,15 @@ lint:
 	go vet ./...
 	go tool staticcheck ./...
 
+## fuzz: every fuzz target for FUZZTIME
+FUZZTIME := 10s
+fuzz:
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | grep -v node_modules | sed 's|^\./||; s|/[^/]*_test.go:func | |' | sort -u | \
+	while read -r pkg target; do \
+		echo "$$pkg $$target"; \
+		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$pkg || exit 1; \
+	done
+
 ## generate: rebuild the committed scripts
 generate: $(DEV)
 	go generate ./...

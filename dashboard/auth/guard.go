@@ -42,6 +42,25 @@ func From(r *http.Request) (Identity, bool) {
 	return id, ok
 }
 
+// User is the name of who is signed in; "" for a token or somebody who came by a link.
+func (g *Guard) User(r *http.Request) string {
+	if id, _ := From(r); !id.Token {
+		return id.Name
+	}
+	return ""
+}
+
+// Allowed reports whether who asks may see the site.
+func (g *Guard) Allowed(r *http.Request, site string) bool {
+	id, ok := From(r)
+	return ok && id.MaySee(site)
+}
+
+// With returns a context in which [From] finds id.
+func With(ctx context.Context, id Identity) context.Context {
+	return context.WithValue(ctx, identityKey{}, id)
+}
+
 // LoginView is what the login page shows.
 type LoginView struct {
 	Next  string // where to go afterwards: a path on this listener
@@ -125,7 +144,7 @@ func (g *Guard) Require(next http.Handler) http.Handler {
 		id, status := g.identify(r)
 		switch status {
 		case http.StatusOK:
-			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, id)))
+			next.ServeHTTP(w, r.WithContext(With(r.Context(), id)))
 		case http.StatusTooManyRequests:
 			w.Header().Set("Retry-After", "1")
 			JSONError(w, status, "too many requests for this token")

@@ -1,0 +1,379 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/kantarainitiative/footfall/anonymize"
+	"github.com/kantarainitiative/footfall/beacon"
+	"github.com/kantarainitiative/footfall/beacon/email"
+	"github.com/kantarainitiative/footfall/collector"
+	"github.com/kantarainitiative/footfall/collector/classify"
+	"github.com/kantarainitiative/footfall/collector/spool"
+	"github.com/kantarainitiative/footfall/dashboard"
+	"github.com/kantarainitiative/footfall/dashboard/auth"
+	"github.com/kantarainitiative/footfall/dashboard/statsapi"
+	"github.com/kantarainitiative/footfall/event"
+)
+
+// Time limits of a stop: together they stay below the 10 s in which SIGTERM is answered.
+const (
+	intakeTimeout = 2 * time.Second // for requests under way
+	flushTimeout  = 4 * time.Second // for what the spool still holds; the rest waits on disk
+	closeTimeout  = 2 * time.Second // for the store and its engine
+	// restoreTimeout bounds the wait for the store at start: visits that cannot be
+	// restored begin anew, and hits must not wait for a database.
+	restoreTimeout = 5 * time.Second
+	// visitMemory is how far back a visit that goes on can have had its last event.
+	visitMemory = 30 * time.Minute
+)
+
+// app is a running Footfall: the parts along the path of a hit, and the staff's side.
+type app struct {
+	log *slog.Logger
+	now func() time.Time
+
+	mu  sync.RWMutex
+	cfg *Config
+
+	lock      *dirLock
+	registry  *prometheus.Registry
+	keys      *anonymize.Ratchet
+	geo       *classify.Geo
+	spool     *spool.Spool
+	store     *storeConn
+	collector *collector.Collector
+	staff     *http.Server
+	control   *http.Server
+	files     *auth.Files
+	api       *statsapi.API
+
+	public, private, socket net.Listener
+
+	background context.CancelFunc // of everything that runs beside the listeners
+	done       sync.WaitGroup
+}
+
+// newApp opens every part and binds the listeners; nothing is served yet. What was opened
+// is closed again when a later part fails.
+func newApp(cfg *Config, log *slog.Logger, now func() time.Time) (_ *app, err error) {
+	a := &app{cfg: cfg, log: log, now: now, registry: prometheus.NewRegistry()}
+	var opened []func()
+	defer func() {
+		if err != nil {
+			for i := len(opened) - 1; i >= 0; i-- {
+				opened[i]()
+			}
+		}
+	}()
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	if a.lock, err = lockDir(cfg.Data); err != nil {
+		return nil, err
+	}
+	opened = append(opened, a.lock.unlock)
+	// Listeners first: a busy port is the likeliest mistake, and says so at once.
+	if a.public, err = listen("listen", cfg.Listen); err != nil {
+		return nil, err
+	}
+	opened = append(opened, func() { a.public.Close() })
+	if a.private, err = listen("staff", cfg.Staff); err != nil {
+		return nil, err
+	}
+	opened = append(opened, func() { a.private.Close() })
+	if a.socket, err = listenUnix(cfg.path("control.sock")); err != nil {
+		return nil, err
+	}
+	opened = append(opened, func() { a.socket.Close() })
+
+	if a.keys, err = anonymize.Open(cfg.path("keys"), anonymize.Options{Now: now, Log: log, Zones: a.zones}); err != nil {
+		return nil, err
+	}
+	if a.geo, err = openGeo(cfg); err != nil {
+		return nil, err
+	}
+	opened = append(opened, func() { a.geo.Close() })
+	if a.files, err = auth.Open(cfg.Data, now); err != nil {
+		return nil, err
+	}
+	emailKey, err := email.LoadOrCreateKey(cfg.path("email.key"))
+	if err != nil {
+		return nil, err
+	}
+	if a.store, err = openStore(cfg, log, now, a.registry); err != nil {
+		return nil, err
+	}
+	opened = append(opened, func() { a.store.close(context.Background()) })
+	if a.spool, err = spool.Open(spool.Options{
+		Dir: cfg.path("spool"), Sync: time.Duration(cfg.Spool.Sync), MaxBytes: int64(cfg.Spool.MaxBytes),
+		Now: now, Log: log, Registerer: a.registry,
+	}); err != nil {
+		return nil, err
+	}
+	opened = append(opened, func() { a.spool.Close(context.Background()) })
+	if err = a.newCollector(emailKey); err != nil {
+		return nil, err
+	}
+	return a, a.newStaff()
+}
+
+func (a *app) newCollector(key *email.Key) error {
+	agents, err := classify.NewAgents(0)
+	if err != nil {
+		return err
+	}
+	sources, err := classify.NewSources()
+	if err != nil {
+		return err
+	}
+	a.collector, err = collector.New(collector.Options{
+		Sites: a.cfg.sites(), TrustedProxies: a.cfg.trustedProxies(), Now: a.now, Log: a.log, Registerer: a.registry,
+		Keys: a.keys, Agents: agents, Sources: sources, Geo: a.geo, Spool: a.spool, EmailKey: key,
+	})
+	return err
+}
+
+func (a *app) newStaff() error {
+	a.api = &statsapi.API{Reader: a.store, Zone: a.zone, Now: a.now, Log: a.log}
+	api := http.NewServeMux()
+	api.HandleFunc("/api/v2/query", a.api.Query)
+	api.HandleFunc("/api/v2/realtime", a.api.Realtime)
+	api.HandleFunc("/api/v2/", func(w http.ResponseWriter, r *http.Request) {
+		auth.JSONError(w, http.StatusNotFound, "there is no such endpoint")
+	})
+	guard, err := auth.NewGuard(auth.Options{
+		Files: a.files, Now: a.now, Log: a.log, Secure: false, LoginPage: dashboard.RenderLogin,
+	})
+	if err != nil {
+		return err
+	}
+	login := http.NewServeMux()
+	login.HandleFunc("/login", guard.Login)
+	login.HandleFunc("/logout", guard.Logout)
+	h, err := dashboard.New(dashboard.Options{
+		Reader: a.store, Sites: a.sites, Auth: guard, Login: login, Stats: api,
+		Metrics:   promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
+		ScriptTag: func(site string) string { return beacon.ScriptTag(a.publicURL(), site) },
+		PixelTag:  func(site string) string { return beacon.NoscriptTag(a.publicURL(), site) },
+		Now:       a.now, Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	errorLog := slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)
+	a.staff = &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
+		WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: errorLog,
+	}
+	// Whoever may open the socket owns the data directory, and needs no token.
+	a.control = &http.Server{Handler: api, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}
+	return nil
+}
+
+// start restores the visits under way and begins to serve.
+func (a *app) start(ctx context.Context) error {
+	ctx, a.background = context.WithCancel(context.WithoutCancel(ctx))
+	a.restore(ctx)
+	a.store.start(ctx, &a.done)
+	a.run(func() {
+		if err := a.spool.Run(ctx, a.store); err != nil && ctx.Err() == nil {
+			a.log.Error("the spool stopped", "err", err)
+		}
+	})
+	a.run(func() { a.advanceKeys(ctx) })
+	a.run(func() { logServe(a.log, "public", a.collector.Serve(a.public)) })
+	a.run(func() { logServe(a.log, "staff", a.staff.Serve(a.private)) })
+	a.run(func() { logServe(a.log, "control", a.control.Serve(a.socket)) })
+	return nil
+}
+
+func (a *app) run(f func()) {
+	a.done.Go(f)
+}
+
+func logServe(log *slog.Logger, which string, err error) {
+	if err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		log.Error("a listener stopped", "listener", which, "err", err)
+	}
+}
+
+// restore gives the collector the visits of the last half hour: from the store what is
+// stored, from the spool what is not yet.
+func (a *app) restore(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
+	defer cancel()
+	n := 0
+	restore := func(e *event.Event) error {
+		a.collector.Restore(e)
+		n++
+		return nil
+	}
+	if err := a.store.Recent(ctx, a.now().Add(-visitMemory), restore); err != nil {
+		a.log.Warn("the store does not answer yet: visits under way begin anew", "err", err)
+	}
+	if err := a.spool.Pending(restore); err != nil {
+		a.log.Warn("visits that wait in the spool could not be read", "err", err)
+	}
+	a.log.Info("visits restored", "events", n)
+}
+
+// advanceKeys moves the keys on when a date is over, hits or not: what was said to be
+// erased at an hour is erased at that hour.
+func (a *app) advanceKeys(ctx context.Context) {
+	t := time.NewTicker(time.Minute)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			if err := a.keys.Advance(); err != nil {
+				a.log.Error("the visitor keys did not advance", "err", err)
+			}
+		}
+	}
+}
+
+// stop drains in the order of the path: intake, spool, store. It takes less than 10 s.
+func (a *app) stop() {
+	within(intakeTimeout, func(ctx context.Context) {
+		if err := a.collector.Shutdown(ctx); err != nil {
+			a.log.Warn("requests were cut off", "err", err)
+		}
+		a.staff.Shutdown(ctx)
+		a.control.Shutdown(ctx)
+	})
+	within(flushTimeout, func(ctx context.Context) {
+		if err := a.spool.Close(ctx); err != nil {
+			a.log.Info("hits wait on disk for the next start", "reason", err)
+		}
+	})
+	a.background()
+	within(closeTimeout, func(ctx context.Context) { a.store.close(ctx) })
+	a.done.Wait()
+	a.geo.Close()
+	a.lock.unlock()
+}
+
+func within(d time.Duration, f func(context.Context)) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	f(ctx)
+}
+
+// reload puts a new configuration in force. What needs a restart is named and left as it was.
+func (a *app) reload(next *Config) error {
+	geo, err := openGeo(next)
+	if err != nil {
+		return err
+	}
+	if err := a.collector.Configure(collector.Settings{Sites: next.sites(), TrustedProxies: next.trustedProxies(), Geo: geo}); err != nil {
+		geo.Close()
+		return err
+	}
+	a.mu.Lock()
+	old := a.cfg
+	for name, changed := range map[string]bool{
+		"listen": next.Listen != old.Listen, "staff": next.Staff != old.Staff, "data": next.Data != old.Data,
+		"store": next.Store != old.Store, "spool": next.Spool != old.Spool,
+	} {
+		if changed {
+			a.log.Warn("this setting changes at the next start only", "setting", name)
+		}
+	}
+	a.cfg = next
+	oldGeo := a.geo
+	a.geo = geo
+	a.mu.Unlock()
+	// A look-up may still be under way in the old file; no request lasts a minute.
+	time.AfterFunc(time.Minute, func() { oldGeo.Close() })
+	return nil
+}
+
+func (a *app) config() *Config {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.cfg
+}
+
+// publicURL is the configured address, or the one that was bound: the port may have been 0.
+func (a *app) publicURL() string {
+	if c := a.config(); c.URL != "" {
+		return c.publicURL()
+	}
+	return localURL(a.public.Addr().String())
+}
+
+func (a *app) sites() []dashboard.Site {
+	cfg := a.config()
+	out := make([]dashboard.Site, len(cfg.Sites))
+	for i, s := range cfg.Sites {
+		out[i] = dashboard.Site{Domain: s.Domain, Location: s.Timezone.Location}
+	}
+	return out
+}
+
+func (a *app) zone(site string) (*time.Location, bool) {
+	for _, s := range a.config().Sites {
+		if s.Domain == site {
+			return s.Timezone.Location, true
+		}
+	}
+	return nil, false
+}
+
+func (a *app) zones() (out []*time.Location) {
+	for _, s := range a.config().Sites {
+		out = append(out, s.Timezone.Location)
+	}
+	return out
+}
+
+func listen(setting, addr string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", setting, err)
+	}
+	return ln, nil
+}
+
+// openGeo opens the configured file, or the one that make set up; nil if there is none.
+func openGeo(c *Config) (*classify.Geo, error) {
+	path := c.GeoIP
+	if path == "" {
+		if path = findPart("country.mmdb"); path == "" {
+			return nil, nil
+		}
+	}
+	g, err := classify.OpenGeo(path)
+	if err != nil {
+		return nil, fmt.Errorf("geoip: %w", err)
+	}
+	return g, nil
+}
+
+// findPart looks for a file that make set up: below .parts here, or beside the binary.
+func findPart(name string) string {
+	places := []string{".parts/" + name}
+	if exe, err := os.Executable(); err == nil {
+		dir := dirOf(exe)
+		places = append(places, dir+"/"+name, dir+"/.parts/"+name, dirOf(dir)+"/.parts/"+name)
+	}
+	for _, p := range places {
+		if fi, err := os.Stat(p); err == nil && fi.Mode().IsRegular() {
+			return p
+		}
+	}
+	return ""
+}

@@ -1,0 +1,487 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	_ "time/tzdata" // sites name time zones; the machine may have no zone files
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/kantarainitiative/footfall/anonymize"
+	"github.com/kantarainitiative/footfall/collector"
+)
+
+// Config is everything that can be configured. Each default is written once, in
+// [defaultConfig]; each rule once, in [Config.Validate] or in the type of the field.
+type Config struct {
+	Listen         string       `yaml:"listen"` // public listener
+	Staff          string       `yaml:"staff"`  // dashboard, Stats API, metrics
+	Data           string       `yaml:"data"`   // spool, keys, embedded engine, tokens and users
+	Store          storeURL     `yaml:"store"`  // "embedded" or clickhouse://…
+	URL            string       `yaml:"url"`    // public address, for links in mail
+	Organisation   Organisation `yaml:"organisation"`
+	TrustedProxies []prefix     `yaml:"trusted_proxies"`
+	GeoIP          string       `yaml:"geoip"`
+	Policy         string       `yaml:"policy"`
+	Spool          SpoolConfig  `yaml:"spool"`
+	Sites          []SiteConfig `yaml:"sites"`
+
+	file string // where it was read from, "" for none
+}
+
+// Organisation is who the notice speaks for.
+type Organisation struct {
+	Name    string `yaml:"name"`
+	Address string `yaml:"address"`
+	Email   string `yaml:"email"`
+	Phone   string `yaml:"phone"`
+}
+
+// SpoolConfig says how durable an acknowledged hit is, and how much may wait.
+type SpoolConfig struct {
+	Sync     syncMode `yaml:"sync"`
+	MaxBytes byteSize `yaml:"max_bytes"`
+}
+
+// SiteConfig is one site.
+type SiteConfig struct {
+	Domain        string        `yaml:"domain"`
+	Timezone      zone          `yaml:"timezone"`
+	Hostnames     []string      `yaml:"hostnames"`
+	QueryParams   []string      `yaml:"query_params"` // kept in the page; every other parameter is dropped
+	IP            ipMode        `yaml:"ip"`
+	DNT           dntMode       `yaml:"dnt"`
+	VisitorWindow visitorWindow `yaml:"visitor_window"`
+	Geo           bool          `yaml:"geo"` // look up the country
+	Retention     period        `yaml:"retention"`
+	MinVisitors   int           `yaml:"min_visitors"`
+	PII           piiMode       `yaml:"pii"`
+	Cookie        cookieMode    `yaml:"cookie"`
+}
+
+func defaultConfig() *Config {
+	return &Config{
+		Listen: ":8080",
+		Staff:  "127.0.0.1:8081",
+		Data:   "./data",
+		Store:  "embedded",
+		Spool:  SpoolConfig{Sync: syncMode(200 * time.Millisecond), MaxBytes: 4 << 30},
+	}
+}
+
+func defaultSite() SiteConfig {
+	return SiteConfig{
+		Timezone: zone{time.UTC}, DNT: dntMode(collector.DNTUnlinked), Geo: true,
+		Retention: "400d", PII: "mask", Cookie: "none",
+	}
+}
+
+// UnmarshalYAML starts each site from the defaults. A site's own strictness has to be
+// restated here, since a decoder's does not reach custom unmarshalers.
+func (s *SiteConfig) UnmarshalYAML(n *yaml.Node) error {
+	type plain SiteConfig // without this method
+	p := plain(defaultSite())
+	if err := knownKeys(n, p); err != nil {
+		return err
+	}
+	if err := n.Decode(&p); err != nil {
+		return err
+	}
+	if p.Domain == "" {
+		return fmt.Errorf("line %d: sites: a site needs a domain", n.Line)
+	}
+	*s = SiteConfig(p)
+	return nil
+}
+
+// loadConfig reads file (none if empty) over the defaults, then the environment.
+// Flags come last and are the caller's.
+func loadConfig(file string, getenv func(string) string) (*Config, error) {
+	c := defaultConfig()
+	if file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the configuration: %w", err)
+		}
+		if c, err = parseConfig(c, file, b); err != nil {
+			return nil, err
+		}
+	}
+	for name, p := range map[string]*string{
+		"FOOTFALL_LISTEN": &c.Listen, "FOOTFALL_STAFF": &c.Staff, "FOOTFALL_DATA": &c.Data,
+		"FOOTFALL_STORE": (*string)(&c.Store), "FOOTFALL_URL": &c.URL, "FOOTFALL_GEOIP": &c.GeoIP,
+		"FOOTFALL_POLICY": &c.Policy,
+	} {
+		if v := getenv(name); v != "" {
+			*p = v
+		}
+	}
+	if v := getenv("FOOTFALL_TRUSTED_PROXIES"); v != "" {
+		c.TrustedProxies = nil
+		for s := range strings.SplitSeq(v, ",") {
+			p, err := parsePrefix(strings.TrimSpace(s))
+			if err != nil {
+				return nil, fmt.Errorf("FOOTFALL_TRUSTED_PROXIES: %w", err)
+			}
+			c.TrustedProxies = append(c.TrustedProxies, p)
+		}
+	}
+	if len(c.Sites) == 0 {
+		s := defaultSite()
+		s.Domain = "localhost"
+		c.Sites = []SiteConfig{s}
+	}
+	return c, nil
+}
+
+// parseConfig puts the YAML of file over c.
+func parseConfig(c *Config, file string, b []byte) (*Config, error) {
+	c.file = file
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	dec.KnownFields(true)
+	if err := dec.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+		return nil, yamlError(file, err)
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: more than one YAML document", file)
+	}
+	return c, nil
+}
+
+var unknownField = regexp.MustCompile(`line (\d+): field (\S+) not found in type \S+`)
+
+// yamlError puts a decoder's error into words: every mistake with its line and key.
+func yamlError(file string, err error) error {
+	msg := strings.TrimPrefix(err.Error(), "yaml: ")
+	msg = strings.TrimPrefix(msg, "unmarshal errors:\n")
+	msg = unknownField.ReplaceAllString(msg, `line $1: unknown key "$2"`)
+	var lines []string
+	for l := range strings.SplitSeq(msg, "\n") {
+		lines = append(lines, file+": "+strings.TrimSpace(l))
+	}
+	return errors.New(strings.Join(lines, "\n"))
+}
+
+// knownKeys refuses keys of the mapping n that the struct v has no field for.
+func knownKeys(n *yaml.Node, v any) error {
+	if n.Kind != yaml.MappingNode {
+		return fmt.Errorf("line %d: expected a mapping with a domain", n.Line)
+	}
+	known, err := yaml.Marshal(v)
+	if err != nil {
+		return err
+	}
+	var keys map[string]any
+	if err := yaml.Unmarshal(known, &keys); err != nil {
+		return err
+	}
+	for i := 0; i < len(n.Content); i += 2 {
+		if k := n.Content[i]; !hasKey(keys, k.Value) {
+			return fmt.Errorf("line %d: unknown key %q", k.Line, k.Value)
+		}
+	}
+	return nil
+}
+
+func hasKey(m map[string]any, k string) bool { _, ok := m[k]; return ok }
+
+// Validate checks what no single field can know. Its errors name the setting.
+func (c *Config) Validate() error {
+	for name, addr := range map[string]string{"listen": c.Listen, "staff": c.Staff} {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return fmt.Errorf("%s: %q is no address: write HOST:PORT, or :PORT for every interface", name, addr)
+		}
+	}
+	if c.Listen == c.Staff && !strings.HasSuffix(c.Listen, ":0") {
+		return fmt.Errorf("staff: must be another address than listen (%s): visitors must not reach the dashboard", c.Listen)
+	}
+	if c.Data == "" {
+		return errors.New("data: name a directory")
+	}
+	if err := c.Store.validate(); err != nil {
+		return err
+	}
+	if c.URL != "" {
+		u, err := url.Parse(c.URL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+			return fmt.Errorf("url: %q is no public address: write https://HOST", c.URL)
+		}
+	}
+	if c.Spool.MaxBytes < 1<<20 {
+		return fmt.Errorf("spool.max_bytes: at least 1MiB, not %d bytes", c.Spool.MaxBytes)
+	}
+	seen := map[string]bool{}
+	for i := range c.Sites {
+		s := &c.Sites[i]
+		d := strings.ToLower(strings.TrimSuffix(s.Domain, "."))
+		if !validDomain(d) {
+			return fmt.Errorf("sites[%d].domain: %q is no domain name: no scheme, port or path", i, s.Domain)
+		}
+		if seen[d] {
+			return fmt.Errorf("sites[%d].domain: %q is configured twice", i, d)
+		}
+		seen[d] = true
+		s.Domain = d
+		for j, h := range s.Hostnames {
+			if s.Hostnames[j] = strings.ToLower(h); !validDomain(s.Hostnames[j]) {
+				return fmt.Errorf("sites[%d].hostnames: %q is no host name", i, h)
+			}
+		}
+		if s.MinVisitors < 0 {
+			return fmt.Errorf("sites[%d].min_visitors: %d is negative", i, s.MinVisitors)
+		}
+	}
+	return nil
+}
+
+// warnings lists settings that are accepted and valid, but that this version does not act on yet.
+func (c *Config) warnings() (w []string) {
+	def := defaultSite()
+	for i := range c.Sites {
+		s, at := &c.Sites[i], fmt.Sprintf("sites[%d] (%s): ", i, c.Sites[i].Domain)
+		if s.MinVisitors != 0 {
+			w = append(w, at+"min_visitors is not enforced by this version: small rows are shown")
+		}
+		if s.Retention != def.Retention {
+			w = append(w, at+"retention is not enforced by this version: nothing is deleted")
+		}
+		if s.PII == "drop" {
+			w = append(w, at+"pii is not enforced by this version: personal data in paths and titles is stored as it comes")
+		}
+		if s.Cookie != def.Cookie {
+			w = append(w, at+"cookie is not acted on by this version: no cookie is set")
+		}
+	}
+	if c.Policy != "" {
+		w = append(w, "policy is not checked by this version")
+	}
+	return w
+}
+
+// publicURL is the address visitors reach the public listener under.
+func (c *Config) publicURL() string {
+	if c.URL != "" {
+		return strings.TrimSuffix(c.URL, "/")
+	}
+	return localURL(c.Listen)
+}
+
+// localURL is an address under which this machine reaches a listener.
+func localURL(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "http://" + listen
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// sites returns the sites as the collector wants them.
+func (c *Config) sites() []collector.Site {
+	out := make([]collector.Site, len(c.Sites))
+	for i, s := range c.Sites {
+		out[i] = collector.Site{
+			Domain: s.Domain, Location: s.Timezone.Location, Hostnames: s.Hostnames, QueryParams: s.QueryParams,
+			IP: anonymize.Mode(s.IP), DNT: collector.DNT(s.DNT), Window: anonymize.Window(s.VisitorWindow), GeoOff: !s.Geo,
+		}
+	}
+	return out
+}
+
+func (c *Config) trustedProxies() []netip.Prefix {
+	out := make([]netip.Prefix, len(c.TrustedProxies))
+	for i, p := range c.TrustedProxies {
+		out[i] = p.Prefix
+	}
+	return out
+}
+
+func (c *Config) path(elem ...string) string {
+	return filepath.Join(append([]string{c.Data}, elem...)...)
+}
+
+var domainPattern = regexp.MustCompile(`^[\p{L}\p{N}]([\p{L}\p{N}_-]*[\p{L}\p{N}])?(\.[\p{L}\p{N}]([\p{L}\p{N}_-]*[\p{L}\p{N}])?)*$`)
+
+func validDomain(s string) bool { return len(s) <= 253 && domainPattern.MatchString(s) }
+
+// The types below read one setting each; their errors carry its line.
+
+type zone struct{ *time.Location }
+
+func (z *zone) UnmarshalYAML(n *yaml.Node) error {
+	loc, err := time.LoadLocation(n.Value)
+	if err != nil || n.Value == "Local" {
+		return fmt.Errorf("line %d: timezone: %q is no time zone: write one like Europe/Berlin", n.Line, n.Value)
+	}
+	z.Location = loc
+	return nil
+}
+
+// MarshalYAML lets a site's keys be listed.
+func (z zone) MarshalYAML() (any, error) { return "", nil }
+
+type syncMode time.Duration // 0: before every answer
+
+func (s *syncMode) UnmarshalYAML(n *yaml.Node) error {
+	if n.Value == "always" {
+		*s = 0
+		return nil
+	}
+	d, err := time.ParseDuration(n.Value)
+	if err != nil || d < time.Millisecond || d > time.Minute {
+		return fmt.Errorf("line %d: spool.sync: %q is neither always nor a duration from 1ms to 1m", n.Line, n.Value)
+	}
+	*s = syncMode(d)
+	return nil
+}
+
+type byteSize int64
+
+func (b *byteSize) UnmarshalYAML(n *yaml.Node) error {
+	s := strings.TrimSpace(n.Value)
+	digits := strings.TrimRight(s, "BKMGTikmgt ")
+	unit, ok := map[string]int64{
+		"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12,
+		"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40,
+	}[strings.ToUpper(strings.TrimSpace(s[len(digits):]))]
+	v, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || !ok || v < 0 || v > (1<<62)/unit {
+		return fmt.Errorf("line %d: %q is no size: write one like 4GiB", n.Line, n.Value)
+	}
+	*b = byteSize(v * unit)
+	return nil
+}
+
+type prefix struct{ netip.Prefix }
+
+func parsePrefix(s string) (prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return prefix{netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())}, nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return prefix{}, fmt.Errorf("%q is neither an address nor a network like 10.0.0.0/8", s)
+	}
+	return prefix{p.Masked()}, nil
+}
+
+func (p *prefix) UnmarshalYAML(n *yaml.Node) (err error) {
+	if *p, err = parsePrefix(n.Value); err != nil {
+		return fmt.Errorf("line %d: trusted_proxies: %w", n.Line, err)
+	}
+	return nil
+}
+
+type period string // "400d"
+
+var periodPattern = regexp.MustCompile(`^[1-9][0-9]{0,4}(d|w|mo|y)$`)
+
+func (p *period) UnmarshalYAML(n *yaml.Node) error {
+	if !periodPattern.MatchString(n.Value) {
+		return fmt.Errorf("line %d: retention: %q is no period: write a number and d, w, mo or y", n.Line, n.Value)
+	}
+	*p = period(n.Value)
+	return nil
+}
+
+type ipMode anonymize.Mode
+
+func (m *ipMode) UnmarshalYAML(n *yaml.Node) error {
+	v, err := anonymize.ParseMode(n.Value)
+	if err != nil {
+		return fmt.Errorf("line %d: ip: %q is none of truncate, hash, drop", n.Line, n.Value)
+	}
+	*m = ipMode(v)
+	return nil
+}
+
+type visitorWindow anonymize.Window
+
+func (w *visitorWindow) UnmarshalYAML(n *yaml.Node) error {
+	v, err := anonymize.ParseWindow(n.Value)
+	if err != nil {
+		return fmt.Errorf("line %d: visitor_window: %q is none of day, week, month", n.Line, n.Value)
+	}
+	*w = visitorWindow(v)
+	return nil
+}
+
+type dntMode collector.DNT
+
+func (d *dntMode) UnmarshalYAML(n *yaml.Node) error {
+	v, err := collector.ParseDNT(n.Value)
+	if err != nil {
+		return fmt.Errorf("line %d: dnt: %q is none of ignore, unlinked, drop", n.Line, n.Value)
+	}
+	*d = dntMode(v)
+	return nil
+}
+
+type (
+	piiMode    string
+	cookieMode string
+)
+
+func (m *piiMode) UnmarshalYAML(n *yaml.Node) error {
+	return oneOf(n, "pii", (*string)(m), "mask", "drop", "off")
+}
+
+func (m *cookieMode) UnmarshalYAML(n *yaml.Node) error {
+	return oneOf(n, "cookie", (*string)(m), "none", "consented")
+}
+
+func oneOf(n *yaml.Node, key string, p *string, allowed ...string) error {
+	if !slices.Contains(allowed, n.Value) {
+		return fmt.Errorf("line %d: %s: %q is none of %s", n.Line, key, n.Value, strings.Join(allowed, ", "))
+	}
+	*p = n.Value
+	return nil
+}
+
+// storeURL may hold a password: every way of printing it leaves the password out.
+type storeURL string
+
+func (s storeURL) embedded() bool { return s == "embedded" }
+
+func (s storeURL) validate() error {
+	if s.embedded() {
+		return nil
+	}
+	u, err := url.Parse(string(s))
+	if err != nil || u.Scheme != "clickhouse" || u.Hostname() == "" {
+		return errors.New("store: write embedded, or clickhouse://user:password@host:9000/database")
+	}
+	return nil
+}
+
+// String returns the address without its password.
+func (s storeURL) String() string {
+	if s.embedded() {
+		return string(s)
+	}
+	u, err := url.Parse(string(s))
+	if err != nil {
+		return "clickhouse://(unreadable)"
+	}
+	return u.Redacted()
+}
+
+// GoString is String, for %#v.
+func (s storeURL) GoString() string { return s.String() }
+
+// MarshalYAML is String, for a printed configuration.
+func (s storeURL) MarshalYAML() (any, error) { return s.String(), nil }

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/kantarainitiative/footfall/anonymize"
+	"github.com/kantarainitiative/footfall/collector"
+)
+
+func noEnv(string) string { return "" }
+
+func loadValid(file string, getenv func(string) string) (*Config, error) {
+	c, err := loadConfig(file, getenv)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.Validate()
+}
+
+func TestBadConfigurations(t *testing.T) {
+	for name, want := range map[string]string{
+		"unknown-key":       `testdata/bad.unknown-key.yml: line 2: unknown key "listen_on"`,
+		"unknown-site-key":  `testdata/bad.unknown-site-key.yml: line 3: unknown key "time_zone"`,
+		"unknown-spool-key": `testdata/bad.unknown-spool-key.yml: line 1: unknown key "fsync"`,
+		"timezone":          `testdata/bad.timezone.yml: line 3: timezone: "Europe/Atlantis" is no time zone: write one like Europe/Berlin`,
+		"no-domain":         `testdata/bad.no-domain.yml: line 2: sites: a site needs a domain`,
+		"domain":            `sites[0].domain: "https://example.org/" is no domain name: no scheme, port or path`,
+		"twice":             `sites[1].domain: "example.org" is configured twice`,
+		"ip":                `testdata/bad.ip.yml: line 3: ip: "keep" is none of truncate, hash, drop`,
+		"dnt":               `testdata/bad.dnt.yml: line 3: dnt: "always" is none of ignore, unlinked, drop`,
+		"window":            `testdata/bad.window.yml: line 3: visitor_window: "year" is none of day, week, month`,
+		"retention":         `testdata/bad.retention.yml: line 3: retention: "forever" is no period: write a number and d, w, mo or y`,
+		"sync":              `testdata/bad.sync.yml: line 1: spool.sync: "never" is neither always nor a duration from 1ms to 1m`,
+		"bytes":             `testdata/bad.bytes.yml: line 1: "lots" is no size: write one like 4GiB`,
+		"small":             `spool.max_bytes: at least 1MiB, not 10240 bytes`,
+		"proxy":             `testdata/bad.proxy.yml: line 1: trusted_proxies: "everyone" is neither an address nor a network like 10.0.0.0/8`,
+		"listen":            `listen: "8080" is no address: write HOST:PORT, or :PORT for every interface`,
+		"same":              `staff: must be another address than listen (127.0.0.1:80): visitors must not reach the dashboard`,
+		"store":             `store: write embedded, or clickhouse://user:password@host:9000/database`,
+		"url":               `url: "example.org" is no public address: write https://HOST`,
+		"yaml":              `testdata/bad.yaml.yml: line 1: did not find expected node content`,
+		"two":               `testdata/bad.two.yml: more than one YAML document`,
+	} {
+		_, err := loadValid("testdata/bad."+name+".yml", noEnv)
+		if err == nil || err.Error() != want {
+			t.Errorf("%s:\n got %v\nwant %s", name, err, want)
+		}
+	}
+	files, err := filepath.Glob("testdata/bad.*.yml")
+	if err != nil || len(files) != 21 {
+		t.Errorf("%d files with mistakes, 21 are tested (%v)", len(files), err)
+	}
+}
+
+func TestFullConfiguration(t *testing.T) {
+	c, err := loadValid("testdata/good.full.yml", noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Spool.Sync != 0 || c.Spool.MaxBytes != 512<<20 {
+		t.Errorf("spool %+v", c.Spool)
+	}
+	sites := c.sites()
+	s := sites[0]
+	if s.Location.String() != "Europe/Berlin" || s.IP != anonymize.ModeHash || s.DNT != collector.DNTDrop ||
+		s.Window != anonymize.Week || !s.GeoOff || len(s.QueryParams) != 2 || len(s.Hostnames) != 2 {
+		t.Errorf("site %+v", s)
+	}
+	d := sites[1]
+	if d.Location != time.UTC || d.IP != anonymize.ModeTruncate || d.DNT != collector.DNTUnlinked || d.Window != anonymize.Day || d.GeoOff {
+		t.Errorf("defaults %+v", d)
+	}
+	if got := c.trustedProxies()[1]; got != netip.MustParsePrefix("::1/128") {
+		t.Errorf("a lone address became %s", got)
+	}
+	if w := c.warnings(); len(w) != 2 { // retention and min_visitors
+		t.Errorf("warnings %q", w)
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	env := map[string]string{"FOOTFALL_LISTEN": ":1", "FOOTFALL_STAFF": "127.0.0.1:2", "FOOTFALL_TRUSTED_PROXIES": "192.0.2.1, 10.0.0.0/8"}
+	f := newServeFlags("serve", streams{getenv: func(k string) string { return env[k] }, err: t.Output()})
+	if _, err := f.parse([]string{"--config", "testdata/good.full.yml", "--staff", ":3"}, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	c, err := f.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Listen != ":1" || c.Staff != ":3" || c.Data != "/var/lib/footfall" || len(c.TrustedProxies) != 2 {
+		t.Errorf("listen %s, staff %s, data %s, proxies %v", c.Listen, c.Staff, c.Data, c.TrustedProxies)
+	}
+}
+
+func TestNoFileMeansLocalhost(t *testing.T) {
+	c, err := loadValid("", noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Sites) != 1 || c.Sites[0].Domain != "localhost" || c.publicURL() != "http://localhost:8080" {
+		t.Errorf("%+v, %s", c.Sites, c.publicURL())
+	}
+}
+
+func TestPasswordIsNeverPrinted(t *testing.T) {
+	c, err := loadValid("testdata/good.full.yml", noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, err := yaml.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "%v %+v %#v %s %q %s", c, c, c, c.Store, c.Store, y)
+	where, err := checkStore(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.WriteString(where)
+	if strings.Contains(out.String(), "hunter2") {
+		t.Errorf("the password shows in %s", out.String())
+	}
+	if !strings.Contains(out.String(), "db.internal") {
+		t.Error("the address is gone as well")
+	}
+}
+
+func FuzzConfig(f *testing.F) {
+	f.Add("listen: ':8080'\nsites:\n  - domain: a.example\n    timezone: UTC\n")
+	f.Add("spool: {sync: always, max_bytes: 1GiB}\ntrusted_proxies: ['::/0']\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := parseConfig(defaultConfig(), "f.yml", []byte(text))
+		if err != nil || c.Validate() != nil {
+			return
+		}
+		for _, s := range c.Sites {
+			if s.Domain == "" || s.Timezone.Location == nil || len(s.Domain) > 253 {
+				t.Errorf("site %+v", s)
+			}
+		}
+	})
+}

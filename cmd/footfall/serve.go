@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/kantarainitiative/footfall/beacon"
+)
+
+// serveFlags are those of the commands that serve.
+type serveFlags struct {
+	*flags
+	listen, staff, store, log string
+}
+
+func newServeFlags(name string, s streams) *serveFlags {
+	f := &serveFlags{flags: newFlags(name, s)}
+	f.StringVar(&f.listen, "listen", "", "public `address` (default :8080)")
+	f.StringVar(&f.staff, "staff", "", "staff `address` (default 127.0.0.1:8081)")
+	f.StringVar(&f.store, "store", "", "`embedded`, or clickhouse://user:password@host:9000/database")
+	f.StringVar(&f.log, "log", "info", "least `level` logged: debug, info, warn or error")
+	return f
+}
+
+// load is flags.load with the flags of a serving command on top.
+func (f *serveFlags) load(more ...func(*Config)) (*Config, error) {
+	return f.flags.load(append(more, func(c *Config) {
+		for _, set := range []struct {
+			to   *string
+			from string
+		}{{&c.Listen, f.listen}, {&c.Staff, f.staff}, {(*string)(&c.Store), f.store}} {
+			if set.from != "" {
+				*set.to = set.from
+			}
+		}
+	})...)
+}
+
+func (f *serveFlags) logger() (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.log)); err != nil {
+		return nil, usagef("--log: %q is none of debug, info, warn, error", f.log)
+	}
+	return slog.New(slog.NewTextHandler(f.s.err, &slog.HandlerOptions{Level: level})), nil
+}
+
+func runServe(ctx context.Context, s streams, args []string) error {
+	f := newServeFlags("serve", s)
+	if _, err := f.parse(args, 0, 0); err != nil {
+		return err
+	}
+	cfg, err := f.load()
+	if err != nil {
+		return err
+	}
+	log, err := f.logger()
+	if err != nil {
+		return err
+	}
+	a, err := newApp(cfg, log, time.Now)
+	if err != nil {
+		return err
+	}
+	if err := a.start(ctx); err != nil {
+		a.stop()
+		return err
+	}
+	return serveStarted(ctx, s, a, func() (*Config, error) { return f.load() })
+}
+
+// serveStarted keeps a running until ctx ends; SIGHUP puts in force what load returns.
+func serveStarted(ctx context.Context, s streams, a *app, load func() (*Config, error)) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for _, w := range a.cfg.warnings() {
+		a.log.Warn(w)
+	}
+	if err := welcome(s.out, a); err != nil {
+		a.log.Error("no login link", "err", err)
+	}
+	for {
+		select {
+		case <-hup:
+			next, err := load()
+			if err == nil {
+				err = a.reload(next)
+			}
+			if err != nil {
+				a.log.Error("the new configuration is refused, the old one stays in force", "err", err)
+				continue
+			}
+			for _, w := range next.warnings() {
+				a.log.Warn(w)
+			}
+			a.log.Info("the new configuration is in force")
+		case <-ctx.Done():
+			a.log.Info("stopping")
+			a.stop()
+			a.log.Info("stopped")
+			return nil
+		}
+	}
+}
+
+// welcome prints where to look, what to paste, and, while nobody can log in with a
+// password, a link that logs in once. It is one write, so that no log line cuts into it.
+func welcome(w io.Writer, a *app) error {
+	cfg := a.config()
+	staff := localURL(a.private.Addr().String())
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nFootfall is collecting.\n\n")
+	fmt.Fprintf(&b, "  Dashboard    %s/\n", staff)
+	fmt.Fprintf(&b, "  Collecting   %s\n", a.publicURL())
+	fmt.Fprintf(&b, "\n  Paste this into the pages to count:\n\n")
+	for _, site := range cfg.Sites {
+		fmt.Fprintf(&b, "    %s\n", beacon.ScriptTag(a.publicURL(), site.Domain))
+	}
+	users, err := a.files.Users()
+	if err == nil && len(users) == 0 {
+		var secret string
+		if secret, err = a.files.NewLink(); err == nil {
+			fmt.Fprintf(&b, "\n  Log in once, within the hour:\n\n    %s/login?token=%s\n", staff, secret)
+			fmt.Fprintf(&b, "\n  To log in with a password from then on:  footfall user add NAME\n")
+		}
+	}
+	fmt.Fprintf(&b, "\n  Ctrl-C stops.\n\n")
+	if _, werr := io.WriteString(w, b.String()); err == nil {
+		err = werr
+	}
+	return err
+}
+
+func runCheck(_ context.Context, s streams, args []string) error {
+	f := newServeFlags("check", s)
+	if _, err := f.parse(args, 0, 0); err != nil {
+		return err
+	}
+	cfg, err := f.load()
+	if err != nil {
+		return err
+	}
+	return check(s.out, cfg)
+}
+
+// check looks at what serve would need, changes nothing, and prints what it found.
+func check(w io.Writer, c *Config) error {
+	file := c.file
+	if file == "" {
+		file = "none: defaults, environment and flags"
+	}
+	fmt.Fprintf(w, "configuration  %s\n", file)
+	fmt.Fprintf(w, "listen         %s\nstaff          %s\ndata           %s\n", c.Listen, c.Staff, c.Data)
+	if err := checkDir(c.Data); err != nil {
+		return usageError{err}
+	}
+	where, err := checkStore(c)
+	if err != nil {
+		return usageError{err}
+	}
+	fmt.Fprintf(w, "store          %s\n", where)
+	g, err := openGeo(c)
+	if err != nil {
+		return usageError{err}
+	}
+	if g == nil {
+		fmt.Fprintln(w, "geoip          none: countries stay empty")
+	} else {
+		fmt.Fprintln(w, "geoip          ok")
+		g.Close()
+	}
+	for _, site := range c.Sites {
+		fmt.Fprintf(w, "site           %s (%s)\n", site.Domain, site.Timezone)
+	}
+	for _, warning := range c.warnings() {
+		fmt.Fprintf(w, "warning        %s\n", warning)
+	}
+	fmt.Fprintln(w, "ok")
+	return nil
+}
+
+// checkDir tells whether files can be made in dir, or dir itself where it is missing.
+func checkDir(dir string) error {
+	fi, err := os.Stat(dir)
+	if os.IsNotExist(err) {
+		parent := dirOf(dir)
+		if fi, err = os.Stat(parent); err != nil {
+			return fmt.Errorf("data: %s cannot be made: %w", dir, err)
+		}
+		dir = parent
+	} else if err != nil {
+		return fmt.Errorf("data: %w", err)
+	}
+	if !fi.IsDir() {
+		return fmt.Errorf("data: %s is no directory", dir)
+	}
+	if err := syscall.Access(dir, 2 /* W_OK */); err != nil {
+		return fmt.Errorf("data: cannot write to %s: %w", dir, err)
+	}
+	return nil
+}
+
+// contains tells whether the configuration has the site.
+func (c *Config) has(site string) bool {
+	return slices.ContainsFunc(c.Sites, func(s SiteConfig) bool { return s.Domain == site })
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/kantarainitiative/footfall/dashboard/auth"
+)
+
+// openStaff opens the file of users and tokens; it needs no running serve, and works beside one.
+func openStaff(c *Config) (*auth.Files, error) {
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	return auth.Open(c.Data, time.Now)
+}
+
+func runToken(_ context.Context, s streams, args []string) error {
+	f := newFlags("token", s)
+	var sites listFlag
+	f.Var(&sites, "site", "for add: a `site` the token may read; again for more (default: every site)")
+	rest, err := f.parse(args, 1, 2)
+	if err != nil {
+		return err
+	}
+	c, err := f.load()
+	if err != nil {
+		return err
+	}
+	files, err := openStaff(c)
+	if err != nil {
+		return err
+	}
+	switch {
+	case rest[0] == "list" && len(rest) == 1:
+		tokens, err := files.Tokens()
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(s.out, 0, 4, 2, ' ', 0)
+		for _, t := range tokens {
+			may := "every site"
+			if len(t.Sites) > 0 {
+				may = strings.Join(t.Sites, ", ")
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\n", t.Name, t.Created.Format(time.DateOnly), may)
+		}
+		return w.Flush()
+	case rest[0] == "add" && len(rest) == 2:
+		for _, site := range sites {
+			if !c.has(site) {
+				return usagef("--site: %q is not configured", site)
+			}
+		}
+		token, err := files.AddToken(rest[1], sites)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(s.out, token)
+		return err
+	case rest[0] == "remove" && len(rest) == 2:
+		return files.RemoveToken(rest[1])
+	}
+	return usagef("write token add NAME, token list, or token remove NAME")
+}
+
+func runUser(_ context.Context, s streams, args []string) error {
+	f := newFlags("user", s)
+	rest, err := f.parse(args, 1, 2)
+	if err != nil {
+		return err
+	}
+	c, err := f.load()
+	if err != nil {
+		return err
+	}
+	files, err := openStaff(c)
+	if err != nil {
+		return err
+	}
+	switch {
+	case rest[0] == "list" && len(rest) == 1:
+		users, err := files.Users()
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(s.out, 0, 4, 2, ' ', 0)
+		for _, u := range users {
+			fmt.Fprintf(w, "%s\t%s\n", u.Name, u.Created.Format(time.DateOnly))
+		}
+		return w.Flush()
+	case rest[0] == "link" && len(rest) == 1:
+		link, err := loginLink(c, files)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(s.out, link)
+		return nil
+	case rest[0] == "add" && len(rest) == 2:
+		password, err := readPassword(s)
+		if err != nil {
+			return err
+		}
+		return files.AddUser(rest[1], password)
+	case rest[0] == "passwd" && len(rest) == 2:
+		password, err := readPassword(s)
+		if err != nil {
+			return err
+		}
+		return files.SetPassword(rest[1], password)
+	case rest[0] == "remove" && len(rest) == 2:
+		return files.RemoveUser(rest[1])
+	}
+	return usagef("write user add NAME, user passwd NAME, user list, user remove NAME, or user link")
+}
+
+func loginLink(c *Config, files *auth.Files) (string, error) {
+	secret, err := files.NewLink()
+	if err != nil {
+		return "", err
+	}
+	return localURL(c.Staff) + "/login?token=" + secret, nil
+}
+
+// readPassword asks on a terminal, without echo, and otherwise takes the first line of the
+// input. A password is never an argument: those show in the list of processes.
+func readPassword(s streams) (string, error) {
+	if in, ok := s.in.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
+		fmt.Fprint(s.err, "Password: ")
+		b, err := term.ReadPassword(int(in.Fd()))
+		fmt.Fprintln(s.err)
+		return string(b), err
+	}
+	line, err := bufio.NewReader(s.in).ReadString('\n')
+	if line == "" && err != nil {
+		return "", usagef("give the password on the standard input: %w", err)
+	}
+	return strings.TrimRight(line, "\r\n"), nil
+}
+
+// listFlag is a flag that may be given several times.
+type listFlag []string
+
+func (l *listFlag) String() string     { return strings.Join(*l, ",") }
+func (l *listFlag) Set(v string) error { *l = append(*l, v); return nil }

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kantarainitiative/footfall/store"
+	"github.com/kantarainitiative/footfall/store/engine"
+)
+
+// engineTimeout bounds the wait for the engine at start.
+const engineTimeout = 5 * time.Second
+
+// storeConn is the store, and the engine below it where that is the embedded one.
+type storeConn struct {
+	*store.Store
+	engine *engine.Supervisor // nil: a server
+}
+
+// openStore opens the configured store. Neither a server that is down nor an engine that is
+// still starting is an error: hits wait in the spool.
+func openStore(c *Config, log *slog.Logger, now func() time.Time, reg prometheus.Registerer) (*storeConn, error) {
+	o := store.Options{Now: now, Log: log, Registerer: reg}
+	sc := &storeConn{}
+	if c.Store.embedded() {
+		lib, err := engine.FindLibrary()
+		if err != nil {
+			return nil, err
+		}
+		exe, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		if sc.engine, err = engine.Start(engine.Options{
+			Executable: exe, DataDir: c.Data, LibPath: lib, Log: log, Registerer: reg,
+		}); err != nil {
+			return nil, err
+		}
+		// It takes part of a second; waiting spares the log a database that is not there yet.
+		within(engineTimeout, func(ctx context.Context) {
+			if err := sc.engine.Ready(ctx); err != nil {
+				log.Warn("the engine is slow to start: hits wait in the spool", "err", err)
+			}
+		})
+		o.Engine = sc.engine
+	} else {
+		o.URL = string(c.Store)
+	}
+	var err error
+	if sc.Store, err = store.Open(o); err != nil {
+		sc.close(context.Background())
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return sc, nil
+}
+
+// start runs what the store does in the background until ctx ends.
+func (s *storeConn) start(ctx context.Context, wg *sync.WaitGroup) {
+	wg.Go(func() { s.RunRollups(ctx) })
+}
+
+func (s *storeConn) close(ctx context.Context) {
+	if s.Store != nil {
+		s.Store.Close()
+	}
+	if s.engine != nil {
+		s.engine.Stop(ctx)
+	}
+}
+
+// checkStore tells what the configured store is, or what is missing for it.
+func checkStore(c *Config) (string, error) {
+	if !c.Store.embedded() {
+		return c.Store.String(), nil
+	}
+	lib, err := engine.FindLibrary()
+	if err != nil {
+		return "", err
+	}
+	return "embedded (" + lib + ")", nil
+}
