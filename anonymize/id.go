@@ -40,7 +40,7 @@ func (r *Ratchet) siteKey(site string, w Window, day int) sipKey {
 	p := w.period(day)
 	now := r.now().Unix()
 	r.mu.RLock()
-	due := r.isDue(now)
+	due := r.isDue(now, day)
 	if !due {
 		if k, ok := r.siteKeys[r.siteKeyID(site, w, p)]; ok {
 			key := *k
@@ -50,7 +50,7 @@ func (r *Ratchet) siteKey(site string, w Window, day int) sipKey {
 	}
 	r.mu.RUnlock()
 	if due {
-		r.advanceIfDue()
+		r.advanceIfDue(day)
 	}
 	return r.newSiteKey(site, w, p)
 }

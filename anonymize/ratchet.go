@@ -55,6 +55,10 @@ type Options struct {
 // the file to it before its first start: it then can compute no id older than the ones
 // the first node could at that moment. Backups of the file undo the erasure: leave it out of them.
 //
+// Erased keys are overwritten wherever this package held them. What the standard library's HMAC
+// worked with stays in the process's memory until that is reused, and is never on disk unless the
+// system swaps or dumps the process: turn both off where that matters.
+//
 // Its methods may be called at the same time.
 type Ratchet struct {
 	path  string
@@ -83,7 +87,8 @@ const (
 	maxSiteKeys = 16384
 	// retry is the number of seconds until a failed step is tried again.
 	retry = 60
-	// slack is the number of seconds that the clock may go back unnoticed.
+	// slack is the number of seconds that the clock may go back unnoticed, and that lie between two
+	// steps for dates that are not live.
 	slack = 5
 )
 
@@ -209,12 +214,12 @@ func (r *Ratchet) Advance() error {
 }
 
 // advanceIfDue is Advance for the first of many callers that find a step due.
-func (r *Ratchet) advanceIfDue() {
+func (r *Ratchet) advanceIfDue(day int) {
 	r.step.Lock()
 	defer r.step.Unlock()
 	now := r.now()
 	r.mu.RLock()
-	due := r.isDue(now.Unix())
+	due := r.isDue(now.Unix(), day)
 	r.mu.RUnlock()
 	if !due {
 		return
@@ -224,8 +229,12 @@ func (r *Ratchet) advanceIfDue() {
 	}
 }
 
-// isDue is called with r.mu held.
-func (r *Ratchet) isDue(now int64) bool { return now >= r.due || now < r.checked-slack }
+// isDue reports whether a step should be made before an id for the date is given: at a change of
+// dates, after the clock went back, and when a date comes that is new (a site was added in a zone
+// further east). r.mu is held.
+func (r *Ratchet) isDue(now int64, day int) bool {
+	return now >= r.due || now < r.checked-slack || day > r.newest && now >= r.checked+slack
+}
 
 // advance is called with r.step held.
 func (r *Ratchet) advance(now time.Time, maxDays int) error {

@@ -386,6 +386,19 @@ func TestLiveDatesFollowTheZones(t *testing.T) {
 	}
 }
 
+func TestSiteAddedFurtherEast(t *testing.T) {
+	n := newNode(t, noon, testSeed)
+	n.id(Day, today)
+	n.zones.Store(&[]*time.Location{time.UTC, time.FixedZone("", 14*3600)}) // there it is tomorrow
+	n.set(noon.Add(10 * time.Second))                                       // no call of Advance
+	if got := n.id(Day, today+1); got != indID(indKey(testSeed, Day, today+1), Day, "example.org", visitor, string(agent)) {
+		t.Error("the site's hits have no id of their own date")
+	}
+	if n.id(Day, today+2) != n.id(Day, today+1) {
+		t.Error("a date that is nowhere yet has an id of its own")
+	}
+}
+
 func TestClockSetBackNeverRecreatesAKey(t *testing.T) {
 	n := newNode(t, noon, testSeed)
 	yesterday := n.id(Day, today)

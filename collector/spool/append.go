@@ -134,6 +134,7 @@ func (s *Spool) write(frames []byte, n int) error {
 	a.events += n
 	if first {
 		a.born = s.now()
+		s.activeSince.Store(a.born.UnixNano())
 		s.notify(s.wake)
 	}
 	if s.sync > 0 && !a.dirty {

@@ -92,6 +92,7 @@ func (s *Spool) seal() {
 	s.mu.Lock()
 	s.queue = append(s.queue, a)
 	s.mu.Unlock()
+	s.activeSince.Store(0)
 	s.notify(s.wake)
 }
 

@@ -97,7 +97,9 @@ type Spool struct {
 	bytes    atomic.Int64 // of the files, and of records on their way to them
 	appended atomic.Uint64
 	failure  atomic.Pointer[failure]
-	groups   sync.Pool // of *group
+
+	activeSince atomic.Int64 // Unix nanoseconds: the active segment's first event; 0 without
+	groups      sync.Pool    // of *group
 
 	wake     chan struct{} // there is something for Run
 	unsynced chan struct{} // there is something for syncLoop
@@ -219,11 +221,9 @@ type Status struct {
 // having no room for hits is.
 func (s *Spool) Status() Status {
 	st := Status{Events: s.events.Load(), Bytes: s.bytes.Load()}
-	s.writing.Lock()
-	if a := s.active; a != nil {
-		st.Oldest = a.born
+	if ns := s.activeSince.Load(); ns != 0 { // without s.writing: a disk that hangs must not make this hang
+		st.Oldest = time.Unix(0, ns)
 	}
-	s.writing.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.queue) > 0 {
@@ -233,7 +233,7 @@ func (s *Spool) Status() Status {
 	switch {
 	case s.closed:
 		st.Err = ErrClosed
-	case st.Bytes+maxRecord > s.maxBytes && st.Bytes > 0:
+	case st.Bytes > s.maxBytes-min(maxRecord, s.maxBytes/16): // the next event may not fit
 		st.Err = ErrFull
 	case f != nil && s.now().Sub(f.at).Abs() < failureLasts:
 		st.Err = f.err
