@@ -46,10 +46,10 @@ type ytick struct {
 }
 
 type xtick struct {
-	X      string // percent
-	Label  string
-	Local  string // date and time on the site's clock, for the script
-	Minor  bool   // left out where there is little room
+	X     string // percent
+	Label string
+	Local string // date and time on the site's clock, for the script
+	Minor bool   // left out where there is little room
 }
 
 type chartRow struct {
@@ -202,7 +202,7 @@ func tickLabels(ticks []float64, m metric) []string {
 		size float64
 		name string
 	}{{1e3, "k"}, {1e6, "M"}, {1e9, "B"}} {
-		if ticks[len(ticks)-1] >= u.size {
+		if ticks[len(ticks)-1] >= 2*u.size {
 			unit, name = u.size, u.name
 		}
 	}
@@ -213,11 +213,13 @@ func tickLabels(ticks []float64, m metric) []string {
 	for i, t := range ticks {
 		switch {
 		case m.Key == "visit_duration":
-			out[i] = clock(t)
+			out[i] = clockTime(t)
 		case !m.plain:
 			out[i] = m.format(t)
 		case t == 0:
 			out[i] = "0"
+		case unit == 1 && decimals == 0:
+			out[i] = count(uint64(t))
 		default:
 			out[i] = strconv.FormatFloat(t/unit, 'f', decimals, 64) + name
 		}

@@ -61,14 +61,16 @@ func duration(sec float64) string {
 	return fmt.Sprintf("%dh %02dm", s/3600, s%3600/60)
 }
 
-// clock says a round number of seconds in little room: 45s, 2m, 2m 30s, 1h.
-func clock(sec float64) string {
+// clockTime says a round number of seconds in little room: 45s, 2m, 2:30, 1h, 1.5h.
+func clockTime(sec float64) string {
 	s := int64(math.Round(sec))
 	switch {
 	case s < 60:
 		return fmt.Sprintf("%ds", s)
 	case s%3600 == 0:
 		return fmt.Sprintf("%dh", s/3600)
+	case s > 3600 && s%1800 == 0:
+		return fmt.Sprintf("%d.5h", s/3600)
 	case s%60 == 0:
 		return fmt.Sprintf("%dm", s/60)
 	}

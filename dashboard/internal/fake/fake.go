@@ -3,8 +3,8 @@
 package fake
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -46,7 +46,7 @@ func (s *Store) Queries() []store.Query {
 
 // Realtime answers Here.
 func (s *Store) Realtime(ctx context.Context, _ string) (uint64, error) {
-	return s.Here, errors.Join(s.Err, ctx.Err())
+	return s.Here, cmp.Or(s.Err, ctx.Err())
 }
 
 // Overview invents a dashboard.
@@ -54,7 +54,7 @@ func (s *Store) Overview(ctx context.Context, q store.OverviewQuery) (*store.Ove
 	s.mu.Lock()
 	s.overviews = append(s.overviews, q)
 	s.mu.Unlock()
-	if err := errors.Join(s.Err, ctx.Err()); err != nil {
+	if err := cmp.Or(s.Err, ctx.Err()); err != nil {
 		return nil, err
 	}
 	o := &store.Overview{HasData: !s.Empty}
@@ -277,7 +277,7 @@ func (s *Store) Query(ctx context.Context, q store.Query) (*store.Result, error)
 	s.mu.Lock()
 	s.queries = append(s.queries, q)
 	s.mu.Unlock()
-	if err := errors.Join(s.Err, ctx.Err()); err != nil {
+	if err := cmp.Or(s.Err, ctx.Err()); err != nil {
 		return nil, err
 	}
 	res := &store.Result{}
