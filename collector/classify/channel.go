@@ -111,7 +111,7 @@ func fold(s string) string { return strings.ToLower(strings.TrimSpace(s[:min(len
 
 // isPaid is Google's ^(.*cp.*|ppc|retargeting|paid.*)$.
 func isPaid(medium string) bool {
-	return strings.Contains(medium, "cp") && medium != "cpm" || medium == "ppc" || medium == "retargeting" ||
+	return strings.Contains(medium, "cp") || medium == "ppc" || medium == "retargeting" ||
 		strings.HasPrefix(medium, "paid")
 }
 

@@ -106,6 +106,30 @@ func (f *filter) find(raw, low []byte) string {
 	return weak
 }
 
+// newPatterns compiles an expression, each of its alternatives apart.
+func newPatterns(expr string, fold bool) ([]pattern, error) {
+	tree, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		return nil, err
+	}
+	alternatives := []string{expr}
+	if tree.Op == syntax.OpAlternate {
+		alternatives = nil
+		for _, sub := range tree.Sub {
+			alternatives = append(alternatives, sub.String())
+		}
+	}
+	var out []pattern
+	for _, a := range alternatives {
+		p, err := newPattern(a, fold)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
 // newPattern compiles an expression. With fold it is matched without regard to case.
 func newPattern(expr string, fold bool) (pattern, error) {
 	p := pattern{fold: fold}

@@ -1,7 +1,5 @@
 package classify
 
-import "strings"
-
 // agent draws the conclusions of a scan, without those about robots.
 func (s *scan) agent(t *agentTable) Agent {
 	a := Agent{
@@ -83,29 +81,37 @@ func (s *scan) except(t *agentTable, a *Agent) {
 // has reports whether the scan met a word that the tables take a version from.
 func (s *scan) has(t *agentTable, token string) bool { return !s.refs[t.refs[token]].empty() }
 
-// majorMinor returns the first two numbers of a version as "131.0", "" where there is none.
+// maxNumber is the most digits that a part of a version may have: some are dates.
+const maxNumber = 8
+
+// majorMinor returns the first two numbers of a version as "131.0", the first alone where that is
+// all, and "" where there is none.
 func (s *scan) majorMinor(p span) string {
 	b := s.text(p)
-	end, parts := 0, 0
-	for end < len(b) && parts < 2 && end < 16 {
-		n := 0
-		for end+n < len(b) && isDigit(b[end+n]) {
-			n++
-		}
-		if n == 0 {
-			break
-		}
-		end += n
-		parts++
-		if end+1 >= len(b) || b[end] != '.' && b[end] != '_' || !isDigit(b[end+1]) || parts == 2 {
-			break
-		}
-		end++
-	}
-	if end == 0 || end > 16 {
+	major := digits(b)
+	if major == 0 || major > maxNumber {
 		return ""
 	}
-	return strings.ReplaceAll(string(b[:end]), "_", ".")
+	if major == len(b) || b[major] != '.' && b[major] != '_' {
+		return string(b[:major])
+	}
+	minor := digits(b[major+1:])
+	if minor == 0 || minor > maxNumber {
+		return string(b[:major])
+	}
+	v := append(make([]byte, 0, 2*maxNumber+1), b[:major+1+minor]...)
+	v[major] = '.'
+	return string(v)
+}
+
+// digits returns how many digits b begins with.
+func digits(b []byte) int {
+	for i, c := range b {
+		if !isDigit(c) {
+			return i
+		}
+	}
+	return len(b)
 }
 
 // windowsVersion turns the kernel's number into the name that people know.

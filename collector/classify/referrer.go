@@ -3,6 +3,7 @@ package classify
 import (
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -14,8 +15,8 @@ const maxHost = 253
 type reference struct {
 	app  bool   // android-app:// and ios-app://
 	host string // lower case ASCII, no port, no www.; for an app its scheme and identifier
-	path string // as it came, no query, no fragment
-	ip   bool   // the host is an address: its text is kept nowhere
+	path string // as it came, no query, no fragment, no parameters
+	ip   bool   // the host is an address, to be compared only: its text is kept nowhere
 }
 
 // parseReferrer reads an absolute referrer; ok is false for anything else.
@@ -37,7 +38,8 @@ func parseReferrer(s string) (r reference, ok bool) {
 	if i := strings.IndexAny(rest, `/?#\`); i >= 0 {
 		authority, r.path = rest[:i], rest[i:]
 	}
-	if i := strings.IndexAny(r.path, "?#"); i >= 0 {
+	// After a semicolon come parameters, and what they hold is mostly a session's secret.
+	if i := strings.IndexAny(r.path, "?#;"); i >= 0 {
 		r.path = r.path[:i]
 	}
 	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
@@ -60,13 +62,13 @@ func equalFold(s, lower string) bool {
 }
 
 // cleanHost brings a host with an optional port into the form in which hosts are compared:
-// lower case ASCII with no port, final dot or www. ip is true for an address, whose text is
-// not returned; ok is false for what is no host.
+// lower case ASCII with no port, final dot or www. ip is true for an address; ok is false
+// for what is no host.
 func cleanHost(s string) (host string, ip, ok bool) {
 	if strings.HasPrefix(s, "[") {
 		addr, _, found := strings.Cut(s[1:], "]")
 		_, err := netip.ParseAddr(addr)
-		return "", true, found && err == nil
+		return addr, true, found && err == nil
 	}
 	if i := strings.LastIndexByte(s, ':'); i >= 0 {
 		for _, c := range []byte(s[i+1:]) {
@@ -78,7 +80,7 @@ func cleanHost(s string) (host string, ip, ok bool) {
 	}
 	s = strings.TrimSuffix(s, ".")
 	if !isASCII(s) {
-		if len(s) > 4*maxHost {
+		if len(s) > 4*maxHost || !utf8.ValidString(s) {
 			return "", false, false
 		}
 		a, err := idna.Lookup.ToASCII(s)
@@ -92,12 +94,12 @@ func cleanHost(s string) (host string, ip, ok bool) {
 		return "", false, false
 	}
 	if isNumeric(s) {
-		return "", true, true
+		return s, true, true
 	}
 	if len(s) > 4 && s[:4] == "www." {
 		s = s[4:]
 		if isNumeric(s) {
-			return "", true, true
+			return s, true, true
 		}
 	}
 	return s, false, true

@@ -31,17 +31,6 @@ type robots struct {
 	left   []string // patterns of the lists that are not used, for the tests
 }
 
-// tagKinds gives the kind of robot for a tag of crawlers.txt; the rest are crawlers.
-var tagKinds = [...]struct{ tag, kind string }{
-	{"ai-crawler", BotAI},
-	{"browser-automation", BotHeadless},
-	{"http-library", BotLibrary},
-	{"social-preview", BotPreview},
-	{"monitoring", BotMonitor},
-	{"scanner", BotScanner},
-	{"feed-reader", BotFeed},
-}
-
 func loadRobots(t *agentTable) (*robots, error) {
 	r := &robots{whole: make(map[string]bool), filter: newFilter()}
 	lines, err := readTable("mail.txt", 1)
@@ -67,43 +56,60 @@ func loadRobots(t *agentTable) (*robots, error) {
 		return nil, err
 	}
 	for _, l := range lines {
-		p, err := newPattern(l[0], false)
-		if err != nil {
-			return nil, fmt.Errorf("classify: crawlers.txt: %w", err)
-		}
-		p.kind = BotCrawler
-		for _, k := range tagKinds {
-			if strings.Contains(","+l[1]+",", ","+k.tag+",") {
-				p.kind = k.kind
-				break
-			}
-		}
-		if r.filter.add(p) != nil {
-			r.left = append(r.left, l[0])
+		if err := r.addExpr(l[0], false, pattern{kind: kindOf(l[1])}); err != nil {
+			return nil, fmt.Errorf("classify: crawlers.txt: %q: %w", l[0], err)
 		}
 	}
 	if lines, err = readTable("isbot.txt", 1); err != nil {
 		return nil, err
 	}
 	for _, l := range lines {
-		patterns := byHand(l[0])
-		if patterns == nil && !isNoisy(l[0]) {
-			p, err := newPattern(l[0], true)
-			if err != nil {
-				return nil, fmt.Errorf("classify: isbot.txt: %q: %w", l[0], err)
-			}
-			patterns = []pattern{p}
-		}
-		used := len(patterns) > 0
-		for _, p := range patterns {
-			p.kind, p.weak = BotCrawler, true
-			used = r.filter.add(p) == nil && used
-		}
-		if !used {
+		if isNoisy(l[0]) {
 			r.left = append(r.left, l[0])
+		} else if err := r.addExpr(l[0], true, pattern{kind: BotCrawler, weak: true}); err != nil {
+			return nil, fmt.Errorf("classify: isbot.txt: %q: %w", l[0], err)
 		}
 	}
 	return r, nil
+}
+
+// kindOf returns the kind of robot for the tags of a line of crawlers.txt: that of the first
+// below which it has.
+func kindOf(tags string) string {
+	for _, k := range [...]struct{ tag, kind string }{
+		{"ai-crawler", BotAI},
+		{"browser-automation", BotHeadless},
+		{"http-library", BotLibrary},
+		{"social-preview", BotPreview},
+		{"monitoring", BotMonitor},
+		{"scanner", BotScanner},
+		{"feed-reader", BotFeed},
+	} {
+		if strings.Contains(","+tags+",", ","+k.tag+",") {
+			return k.kind
+		}
+	}
+	return BotCrawler
+}
+
+// addExpr adds the patterns of an expression, with the kind and weight of as. One in which there is
+// no text to look for is noted and left out.
+func (r *robots) addExpr(expr string, fold bool, as pattern) error {
+	patterns := byHand(expr)
+	if patterns == nil {
+		var err error
+		if patterns, err = newPatterns(expr, fold); err != nil {
+			return err
+		}
+	}
+	for _, p := range patterns {
+		p.kind, p.weak = as.kind, as.weak
+		if r.filter.add(p) != nil {
+			r.left = append(r.left, expr)
+			break
+		}
+	}
+	return nil
 }
 
 // isMail reports whether an agent names a mail provider's proxy.

@@ -147,7 +147,7 @@ func (s *Sources) Classify(referrer, pageHost string, c Campaign) Source {
 	var out Source
 	var from site
 	r, ok := parseReferrer(referrer)
-	if ok && !r.ip && own(r.host, pageHost) {
+	if ok && !r.app && own(r, pageHost) {
 		ok = false
 	}
 	if ok {
@@ -156,12 +156,11 @@ func (s *Sources) Classify(referrer, pageHost string, c Campaign) Source {
 		}
 		from, out.Referrer = s.referrer(r)
 	}
-	clicked, isClick := s.clicks[s.ClickID(c.ClickID)]
+	clicked := s.clicks[s.ClickID(c.ClickID)]
 	out.ClickID = clicked.name
-	switch {
-	case c.Source != "":
-		from = s.campaign(c.Source)
-	case from.name == "" && isClick:
+	if tagged := s.campaign(c.Source); tagged.name != "" {
+		from = tagged
+	} else if from.name == "" {
 		from = s.campaign(clicked.source)
 	}
 	out.Source = from.name
@@ -173,6 +172,9 @@ func (s *Sources) Classify(referrer, pageHost string, c Campaign) Source {
 func (s *Sources) campaign(source string) site {
 	var buf [64]byte
 	source = strings.TrimSpace(source)
+	if source == "" {
+		return site{}
+	}
 	if len(source) <= len(buf) {
 		low := lower(buf[:], source)
 		if n, ok := s.names[string(low)]; ok {
@@ -255,12 +257,12 @@ func (s *Sources) isSpam(host string) bool {
 }
 
 // own reports whether a referrer's host belongs to the site of a page's host.
-func own(host, page string) bool {
+func own(r reference, page string) bool {
 	page, ip, ok := cleanHost(page)
-	if !ok || ip {
-		return false
+	if !ok || r.ip || ip {
+		return ok && r.ip && ip && r.host == page
 	}
-	return host == page || under(host, page) || under(page, host) && !isPublic(host)
+	return r.host == page || under(r.host, page) || under(page, r.host) && !isPublic(r.host)
 }
 
 func under(host, parent string) bool {
