@@ -202,6 +202,17 @@ func TestWindows(t *testing.T) {
 	}
 }
 
+// firstDay returns the first date of a period; the week of 1970-01-01 began in 1969.
+func (w Window) firstDay(period int) int {
+	switch w {
+	case Week:
+		return period*7 - 3
+	case Month:
+		return dayOf(time.Date(1970, time.Month(1+period), 1, 0, 0, 0, 0, time.UTC))
+	}
+	return period
+}
+
 func TestTwoNodesFromOneSeedAgree(t *testing.T) {
 	east, west := time.FixedZone("", 14*3600), time.FixedZone("", -12*3600)
 	a := newNode(t, noon.AddDate(0, 0, -40), testSeed, east, west)
