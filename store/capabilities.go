@@ -54,6 +54,7 @@ func atLeast(version string, major, minor int) bool {
 //	                   before the insert is answered, and the tokens of the last inserts
 //	                   are remembered. Identical inserts without a token count as
 //	                   repetitions there, so no other table may have this.
+//	{synced}           the first half of that, for other tables
 func (c capabilities) ddl(sql string) string {
 	stringType, zstd := "String", ""
 	if c.lowCardinality {
@@ -63,8 +64,10 @@ func (c capabilities) ddl(sql string) string {
 		zstd = "CODEC(ZSTD(1))"
 	}
 	var settings []string
+	synced := ""
 	if c.fsync {
 		settings = append(settings, "fsync_after_insert = 1", "fsync_part_directory = 1")
+		synced = "SETTINGS " + strings.Join(settings, ", ")
 	}
 	if c.deduplication {
 		settings = append(settings, "non_replicated_deduplication_window = 1000")
@@ -73,5 +76,5 @@ func (c capabilities) ddl(sql string) string {
 	if len(settings) > 0 {
 		events = "SETTINGS " + strings.Join(settings, ", ")
 	}
-	return strings.NewReplacer("{string}", stringType, "{zstd}", zstd, "{events_settings}", events).Replace(sql)
+	return strings.NewReplacer("{string}", stringType, "{zstd}", zstd, "{events_settings}", events, "{synced}", synced).Replace(sql)
 }

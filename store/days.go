@@ -2,7 +2,213 @@ package store
 
 import (
 	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kantarainitiative/footfall/event"
 )
+
+// The state of a day. Rollups are made of days that are over; whatever changes the events
+// of such a day afterwards adds a mark, and until a build that began after the mark is
+// complete the day is answered from events. Nothing is ever changed in place:
+//
+//   - a build writes its rows of daily under a random number of its own and is named in
+//     days only when it is complete, so one that was cut short is never read;
+//   - a complete build says how many marks it has seen, so a mark that came while it was
+//     being made still counts;
+//   - the writer looks whether a day is built, or being built, after its rows are in
+//     events, and a build says that it begins before it reads them: one of the two sees
+//     the other. This takes writer and builder in one process, which owns the data.
+
+// siteDay names a day of a site.
+type siteDay struct {
+	site string
+	day  event.Day
+}
+
+// dayTracker is what the process knows of the days without asking.
+type dayTracker struct {
+	mu     sync.Mutex
+	loaded bool
+	built  map[siteDay]bool // days built or being built; true: marked since the build began
+}
+
+// load reads which days were ever built, once.
+func (t *dayTracker) load(ctx context.Context, r *reporter) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.loaded {
+		return nil
+	}
+	states, err := r.dayStates(ctx, "", frag("1"))
+	if err != nil {
+		return err
+	}
+	if t.built == nil {
+		t.built = map[siteDay]bool{}
+	}
+	for _, s := range states {
+		if _, ok := t.built[s.siteDay]; !ok {
+			t.built[s.siteDay] = false
+		}
+	}
+	t.loaded = true
+	return nil
+}
+
+// begin notes that a build of the day is about to read its events.
+func (t *dayTracker) begin(d siteDay) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.built == nil {
+		t.built = map[siteDay]bool{}
+	}
+	t.built[siteDay{strings.Clone(d.site), d.day}] = false
+}
+
+// late returns the days among ds that need a mark.
+func (t *dayTracker) late(ds map[siteDay]struct{}) []siteDay {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []siteDay
+	for d := range ds {
+		if marked, built := t.built[d]; built && !marked {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// marked notes that days have a mark that no build has seen. A build that began between
+// is served by one mark too many.
+func (t *dayTracker) marked(ds []siteDay) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, d := range ds {
+		t.built[siteDay{strings.Clone(d.site), d.day}] = true
+	}
+}
+
+// noteDays marks the days of events that have just been stored where they are built
+// already. It tries until ctx ends.
+func (s *Store) noteDays(ctx context.Context, events []event.Event) error {
+	days := map[siteDay]struct{}{}
+	var last siteDay
+	for i := range events {
+		d := siteDay{events[i].Site, dayOf(&events[i])}
+		if i == 0 || d != last {
+			days[d] = struct{}{}
+			last = d
+		}
+	}
+	for failures := 0; ; failures++ {
+		err := s.tryNoteDays(ctx, days)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("marking late days: %w", ctx.Err())
+		}
+		s.log.Warn("marking late days failed; it is tried again", "attempt", failures+1, "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(s.backoff(failures)):
+		}
+	}
+}
+
+func (s *Store) tryNoteDays(ctx context.Context, days map[siteDay]struct{}) error {
+	conn, err := s.conn(ctx)
+	if err != nil {
+		return err
+	}
+	r := s.reporter(conn)
+	if err := s.days.load(ctx, r); err != nil {
+		return err
+	}
+	late := s.days.late(days)
+	if len(late) == 0 {
+		return nil
+	}
+	if err := r.mark(ctx, late, s.now()); err != nil {
+		return err
+	}
+	s.days.marked(late)
+	return nil
+}
+
+// dayEntry is a row of the log of days.
+type dayEntry struct {
+	What   uint8 // dayBegun, dayBuilt or dayMarked
+	Build  uint64
+	Gen    uint32
+	Marks  uint64
+	Longer uint8
+	Lines  uint64
+	At     int64
+	Days   []struct{ Site, Day string }
+}
+
+const (
+	dayBegun  = 1
+	dayBuilt  = 2
+	dayMarked = 3
+)
+
+func (r *reporter) addDays(ctx context.Context, e dayEntry, days ...siteDay) error {
+	for _, d := range days {
+		e.Days = append(e.Days, struct{ Site, Day string }{d.site, d.day.String()})
+	}
+	return r.exec(ctx, "days_add", e)
+}
+
+func (r *reporter) mark(ctx context.Context, days []siteDay, at time.Time) error {
+	const together = 500 // a server reads no statement over 256 KiB
+	for len(days) > 0 {
+		n := min(together, len(days))
+		if err := r.addDays(ctx, dayEntry{What: dayMarked, At: at.Unix()}, days[:n]...); err != nil {
+			return err
+		}
+		days = days[n:]
+	}
+	return nil
+}
+
+// dayState is what the log says of a day.
+type dayState struct {
+	siteDay
+	marks, seen uint64
+	build       uint64 // newest complete one, 0: none
+	longer      bool
+	lines       uint64
+	gen         uint32
+}
+
+// closed tells whether the day's rollup is what its events would say.
+func (d dayState) closed() bool { return d.build != 0 && d.marks <= d.seen }
+
+// dayStates reads the log, of one site or ("") of all.
+func (r *reporter) dayStates(ctx context.Context, site string, days fragment) ([]dayState, error) {
+	rows, err := r.query(ctx, "day_states", map[string]any{"Site": site, "Days": days})
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []dayState
+	for rows.Next() {
+		var d dayState
+		var day uint16
+		var longer uint8
+		if err := rows.Scan(&d.site, &day, &d.marks, &d.build, &d.seen, &longer, &d.lines, &d.gen); err != nil {
+			return nil, r.wrap("day_states", err)
+		}
+		d.day, d.longer = event.Day(day), longer != 0
+		out = append(out, d)
+	}
+	return out, r.wrap("day_states", rows.Err())
+}
 
 // rolled is the closed days of a period that are read from their rollup.
 type rolled struct {
@@ -12,15 +218,55 @@ type rolled struct {
 
 func (x rolled) any() bool { return len(x.builds) > 0 }
 
+// route divides a period: closed days that lie in it as a whole are read from their
+// rollup, the others from events. Where ids live longer than a day, visitors of several
+// days cannot be added up, and all is read from events.
+func (r *reporter) route(ctx context.Context, site string, p *period, longIDs bool) (rolled, error) {
+	var x rolled
+	if longIDs {
+		return x, nil
+	}
+	states, err := r.dayStates(ctx, site, p.days())
+	if err != nil {
+		return x, err
+	}
+	builds := map[event.Day]uint64{}
+	for _, d := range states {
+		if d.longer && p.first != p.last {
+			return x, nil
+		}
+		if d.closed() && p.whole(d.day) {
+			builds[d.day] = d.build
+		}
+	}
+	if len(builds) == 0 {
+		return x, nil
+	}
+	p.raw = []dayRange{}
+	for d := p.first; ; d++ {
+		list := &p.raw
+		if b, ok := builds[d]; ok {
+			list = &x.days
+			x.builds = append(x.builds, b)
+		}
+		if n := len(*list); n > 0 && (*list)[n-1].last == d-1 {
+			(*list)[n-1].last = d
+		} else {
+			*list = append(*list, dayRange{d, d})
+		}
+		if d == p.last {
+			return x, nil
+		}
+	}
+}
+
+func (x rolled) buildsIn() fragment { return joined(" IN ", frag("build"), listOf(x.builds)) }
+
 // figures is the branch of figures.sql that reads the groups dims, with step (if it has
 // any text) for the steps of a series.
 func (x rolled) figures(site, dims string, step fragment) (fragment, error) {
 	return statement("figures_daily", map[string]any{
-		"Site": site, "Dims": dims, "Days": daysIn(x.days),
-		"Builds":  joined(" IN ", frag("build"), listOf(x.builds)),
+		"Site": site, "Dims": dims, "Days": daysIn(x.days), "Builds": x.buildsIn(),
 		"Stepped": step.sql != "", "Step": step, "StepID": stepID,
 	})
 }
-
-func (o *overview) route(ctx context.Context, r *reporter) error { return nil }
-

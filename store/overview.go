@@ -185,6 +185,19 @@ func spanOf(zone *time.Location, from, to time.Time) span {
 	return span{from: from, to: to, period: periodOf(zone, from, to)}
 }
 
+// route decides for both periods which days are read from where.
+func (o *overview) route(ctx context.Context, r *reporter) (err error) {
+	if len(o.q.Filters) > 0 {
+		return nil
+	}
+	for _, sp := range []*span{&o.now, &o.before} {
+		if sp.to.After(sp.from) && err == nil {
+			sp.rolled, err = r.route(ctx, o.q.Site, &sp.period, o.q.LongIDs)
+		}
+	}
+	return err
+}
+
 // figureKeys says which groups the statement figures.sql counts.
 type figureKeys struct {
 	visits   []fragment // (group, value), aggregates over a visit's rows
@@ -286,16 +299,25 @@ func (o *overview) scope(sp span) scope {
 }
 
 func (o *overview) panels(ctx context.Context, r *reporter) ([]Panel, error) {
-	if len(o.dims) == 0 {
-		return nil, nil
+	out := make([]Panel, len(o.dims))
+	// Dimensions without a rollup have a statement of their own, so that one of them does
+	// not send all to the events.
+	for _, rollable := range []bool{true, false} {
+		if err := o.somePanels(ctx, r, out, rollable); err != nil {
+			return nil, err
+		}
 	}
+	return out, nil
+}
+
+func (o *overview) somePanels(ctx context.Context, r *reporter, out []Panel, rollable bool) error {
 	sp, sc := o.now, o.scope(o.now)
 	var k figureKeys
 	var rolledIDs, noEmpty []string
 	done := map[uint8]bool{}
 	for i, d := range o.dims {
 		id := o.ids[i]
-		if done[id] {
+		if done[id] || (id < otherID) != rollable {
 			continue
 		}
 		done[id] = true
@@ -308,14 +330,20 @@ func (o *overview) panels(ctx context.Context, r *reporter) ([]Panel, error) {
 			noEmpty = append(noEmpty, strconv.Itoa(int(id)))
 		}
 	}
+	if len(done) == 0 {
+		return nil
+	}
+	if !rollable {
+		sp.period.raw, sp.rolled = nil, rolled{}
+	}
 	branches, err := figureBranches(o.q.Site, sp.period, o.q.Filters, k)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if sp.rolled.any() {
 		f, err := sp.rolled.figures(o.q.Site, strings.Join(rolledIDs, ", "), fragment{})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		branches = append(branches, f)
 	}
@@ -323,17 +351,18 @@ func (o *overview) panels(ctx context.Context, r *reporter) ([]Panel, error) {
 	rows, err := r.figures(ctx, map[string]any{"Branches": branches, "Panels": true, "Limit": o.q.Limit + 2,
 		"NoEmpty": strings.Join(noEmpty, ", ")})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	byDim := map[uint8][]figure{}
 	for _, f := range rows {
 		byDim[f.dim] = append(byDim[f.dim], f)
 	}
-	out := make([]Panel, len(o.dims))
 	for i, d := range o.dims {
-		out[i] = o.panel(o.q.Panels[i], d, byDim[o.ids[i]])
+		if done[o.ids[i]] {
+			out[i] = o.panel(o.q.Panels[i], d, byDim[o.ids[i]])
+		}
 	}
-	return out, nil
+	return nil
 }
 
 // panel is the rows of one dimension. Visits without a campaign are no campaign's.
@@ -372,6 +401,9 @@ func (o *overview) panel(name string, d dimension, rows []figure) Panel {
 func (o *overview) series(ctx context.Context, r *reporter, sp span) (Totals, []Point, error) {
 	sc := o.scope(sp)
 	hourly := o.q.Interval == "time:hour"
+	if hourly { // a day's rollup has no hours
+		sp.period.raw, sp.rolled = nil, rolled{}
+	}
 	step := func(t fragment) fragment { return around("toString(", sc.step(o.q.Interval, t), ")") }
 	k := figureKeys{
 		visits:   []fragment{pair(totalID, frag("''"))},

@@ -35,7 +35,11 @@ func (s *Store) Query(ctx context.Context, q Query) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.run(ctx, s.reporter(conn))
+	r := s.reporter(conn)
+	if err := p.route(ctx, r); err != nil {
+		return nil, err
+	}
+	return p.run(ctx, r)
 }
 
 // TimeDimension returns the step that "time" stands for in the query's period, as in
@@ -63,6 +67,7 @@ type plan struct {
 	order   []string
 	parts   part
 	period  period
+	rolled  rolled
 }
 
 func planQuery(q Query) (*plan, error) {
@@ -302,11 +307,13 @@ func (p *plan) countRows(ctx context.Context, r *reporter, data reportData, got 
 
 // visitors counts all visitors of the period under filters.
 func (p *plan) visitors(ctx context.Context, r *reporter, fs []Filter) (uint64, error) {
-	b, err := p.branch(partEvents, partEvents, nil, fs, []string{"visitors"})
+	all := *p
+	all.q.Filters, all.q.Metrics, all.dims, all.parts = fs, []string{"visitors"}, nil, partEvents
+	branches, err := all.branches()
 	if err != nil {
 		return 0, err
 	}
-	return r.number(ctx, "report", reportData{Branches: []fragment{b}, Metrics: []fragment{frag("sum(visitors)")}})
+	return r.number(ctx, "report", reportData{Branches: branches, Metrics: []fragment{frag("sum(visitors)")}})
 }
 
 func (p *plan) branches() ([]fragment, error) {
@@ -314,9 +321,12 @@ func (p *plan) branches() ([]fragment, error) {
 	if p.parts&partEvents == 0 {
 		hits = partVisits
 	}
-	var out []fragment
+	out, err := p.rolledBranches(hits)
+	if err != nil {
+		return nil, err
+	}
 	for _, part := range []part{partEvents, partVisits, partEngagement, partGroup} {
-		if p.parts&part == 0 {
+		if p.parts&part == 0 || p.period.raw != nil && len(p.period.raw) == 0 {
 			continue
 		}
 		fs := p.q.Filters

@@ -17,10 +17,11 @@ var ErrLimit = errors.New("the report asks for too much")
 type reportLimits struct {
 	time   time.Duration
 	memory uint64 // bytes; grouping moves to disk at half of it
+	values uint64 // of a dimension that a day's rollup keeps
 }
 
 func defaultReportLimits() reportLimits {
-	return reportLimits{time: 30 * time.Second, memory: 1 << 30}
+	return reportLimits{time: 30 * time.Second, memory: 1 << 30, values: rollupCap}
 }
 
 // Codes of ClickHouse's errors.
@@ -56,6 +57,16 @@ func (r *reporter) query(ctx context.Context, name string, data any) (driver.Row
 	}
 	rows, err := r.conn.Query(ctx, f.sql+r.settings(), f.args...)
 	return rows, r.wrap(name, err)
+}
+
+// exec runs a statement that has no answer. Its settings are the server's: INSERT and ALTER
+// take none at their end everywhere.
+func (r *reporter) exec(ctx context.Context, name string, data any) error {
+	f, err := statement(name, data)
+	if err != nil {
+		return err
+	}
+	return r.wrap(name, r.conn.Exec(ctx, f.sql, f.args...))
 }
 
 // number runs a statement that answers with one number.

@@ -72,14 +72,16 @@ type Store struct {
 	// Two pools, so that no number of slow reports can keep the writer from its connection.
 	reader, writer driver.Conn
 
-	gate   chan struct{} // holds one token: whoever has it may prepare the database
-	state  atomic.Pointer[prepared]
-	health atomic.Int32 // unknown, up or down
-	heard  atomic.Int64 // when the server last answered, Unix nanoseconds
-	blocks sync.Pool    // of *block
+	gate     chan struct{} // holds one token: whoever has it may prepare the database
+	state    atomic.Pointer[prepared]
+	health   atomic.Int32 // unknown, up or down
+	heard    atomic.Int64 // when the server last answered, Unix nanoseconds
+	encoders sync.Pool    // of *encoder
 
 	mu        sync.Mutex
 	attempted map[uint64]struct{} // batches that Write began and has not finished
+
+	days dayTracker
 
 	stop context.CancelFunc
 	done chan struct{}
@@ -137,7 +139,7 @@ func open(o Options, migrations []migration) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.blocks.New = func() any { return newBlock() }
+	s.encoders.New = func() any { return newEncoder() }
 	if s.metrics, err = newInstruments(o.Registerer, s.Up); err != nil {
 		return nil, err
 	}

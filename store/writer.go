@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -37,6 +38,9 @@ func (s *Store) Write(ctx context.Context, b *event.Batch) error {
 			return err
 		}
 	}
+	if err := s.noteDays(ctx, b.Events); err != nil {
+		return fmt.Errorf("store: batch %016x: %w", b.ID, err)
+	}
 	s.finish(b.ID)
 	s.metrics.storedEvents.Add(float64(len(b.Events)))
 	if s.onStored != nil {
@@ -66,17 +70,28 @@ func (s *Store) finish(id uint64) {
 // span months.
 func monthsOf(events []event.Event) [][]int32 {
 	byMonth := map[int][]int32{}
+	var rows []int32 // of the month at hand
+	month, day := -1, event.Day(0)
 	for i := range events {
-		m := dayOf(&events[i]).Month()
-		byMonth[m] = append(byMonth[m], int32(i))
+		if d := dayOf(&events[i]); d != day || month < 0 {
+			day = d
+			if m := d.Month(); m != month {
+				if month >= 0 {
+					byMonth[month] = rows
+				}
+				month, rows = m, byMonth[m]
+				if rows == nil {
+					rows = make([]int32, 0, len(events)-i)
+				}
+			}
+		}
+		rows = append(rows, int32(i))
 	}
-	var months []int
-	for m := range byMonth {
-		months = append(months, m)
+	if month >= 0 {
+		byMonth[month] = rows
 	}
-	slices.Sort(months)
-	var all [][]int32
-	for _, m := range months {
+	all := make([][]int32, 0, len(byMonth))
+	for _, m := range slices.Sorted(maps.Keys(byMonth)) {
 		all = append(all, byMonth[m])
 	}
 	return all
@@ -197,11 +212,6 @@ func classify(err error, reason string) string {
 // the server has answered the statement with the table's columns, the client holds
 // back the rows. (An HTTP request carries both, so there it counts as sent.)
 func (s *Store) insert(ctx context.Context, ready *prepared, p *pending) (sent bool, err error) {
-	blk := s.blocks.Get().(*block)
-	defer s.blocks.Put(blk)
-	blk.fill(p.batch, p.rows)
-	defer blk.release()
-
 	start := time.Now()
 	p.query = fmt.Sprintf("%s%016x", queryPrefix(p.batch.ID), rand.Uint64())
 	ctx = clickhouse.Context(ctx,
@@ -212,7 +222,10 @@ func (s *Store) insert(ctx context.Context, ready *prepared, p *pending) (sent b
 	if err != nil {
 		return false, err
 	}
-	if err := blk.appendTo(batch); err != nil {
+	encoder := s.encoders.Get().(*encoder)
+	err = encoder.appendTo(batch, p.batch, p.rows)
+	s.encoders.Put(encoder)
+	if err != nil {
 		batch.Abort()
 		return false, err
 	}

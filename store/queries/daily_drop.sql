@@ -1,0 +1,1 @@
+ALTER TABLE daily DELETE WHERE {{put .Days}} AND {{put .Builds}}

@@ -1,0 +1,313 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/kantarainitiative/footfall/event"
+)
+
+const (
+	// rollupCap is how many values of a dimension a day's rollup keeps; the rest, those
+	// with the fewest visitors, become "(other)".
+	rollupCap = 100000
+
+	closeAfter   = 15 * time.Minute // after the site's midnight: what the spool still holds has come in
+	rollupEvery  = time.Minute
+	rebuildEvery = 10 * time.Minute // late events are gathered
+	searchEvery  = time.Hour        // for days of any age
+	tidyEvery    = 24 * time.Hour
+	recentDays   = 3
+	idsLive      = 31 // days: the longest that a visitor id outlives its first day
+)
+
+// RollupStats says what a round of rollups did.
+type RollupStats struct {
+	Closed, Rebuilt int
+}
+
+// RunRollups closes days some time after their site's midnight and builds days again that
+// late events have changed, until ctx ends. Its error is then ctx's. zone returns the
+// calendar of a site, nil where the site is not configured any more: its days are over
+// when they are over everywhere. A round that fails is logged and tried again; one cut
+// short at any point, by a crash too, leaves right numbers and work for the next.
+func (s *Store) RunRollups(ctx context.Context, zone func(site string) *time.Location) error {
+	var searched, rebuilt, tidied time.Time
+	for {
+		begun := time.Now()
+		due := func(last time.Time, every time.Duration) bool { return last.IsZero() || begun.Sub(last) >= every }
+		search, rebuild, tidy := due(searched, searchEvery), due(rebuilt, rebuildEvery), due(tidied, tidyEvery)
+		var err error
+		if tidy {
+			// The first look removes nothing: a reader may be about to read what the round
+			// before it, in another life of the process, has replaced a moment ago.
+			if err = s.tidyRollups(ctx, !tidied.IsZero()); err == nil {
+				tidied = begun
+			}
+		}
+		stats, roundErr := s.rollupRound(ctx, zone, search, rebuild)
+		if err = errors.Join(err, roundErr); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			s.log.Warn("rollups failed; they are tried again", "error", err)
+		} else {
+			if search {
+				searched = begun
+			}
+			if rebuild {
+				rebuilt = begun
+			}
+		}
+		if stats.Closed+stats.Rebuilt > 0 {
+			s.log.Info("days rolled up", "closed", stats.Closed, "rebuilt", stats.Rebuilt, "took", time.Since(begun).Round(time.Millisecond))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(rollupEvery):
+		}
+	}
+}
+
+// Rollup does at once all that RunRollups would do in time.
+func (s *Store) Rollup(ctx context.Context, zone func(site string) *time.Location) (RollupStats, error) {
+	return s.rollupRound(ctx, zone, true, true)
+}
+
+// rollupRound builds the days that are over and not built, those of the last days only
+// unless search is set, and with rebuild those that have marks.
+func (s *Store) rollupRound(ctx context.Context, zone func(string) *time.Location, search, rebuild bool) (RollupStats, error) {
+	var stats RollupStats
+	conn, err := s.conn(ctx)
+	if err != nil {
+		return stats, err
+	}
+	r := s.reporter(conn)
+	if err := s.days.load(ctx, r); err != nil {
+		return stats, err
+	}
+	now := s.now()
+	today := event.DayOf(now.UTC())
+	span := daysIn([]dayRange{{today - recentDays, today}})
+	if search {
+		span = frag("day <= toDate(?)", today.String())
+	}
+	states, err := r.dayStates(ctx, "", frag("1"))
+	if err != nil {
+		return stats, err
+	}
+	known := map[siteDay]dayState{}
+	for _, d := range states {
+		known[d.siteDay] = d
+	}
+	candidates, err := r.daysWithEvents(ctx, span)
+	if err != nil {
+		return stats, err
+	}
+	for _, d := range states { // a day that has lost all of its events has marks to show for it
+		if rebuild && d.build != 0 && !d.closed() && !slices.Contains(candidates, d.siteDay) {
+			candidates = append(candidates, d.siteDay)
+		}
+	}
+	for _, d := range candidates {
+		state := known[d]
+		if state.closed() || state.build != 0 && !rebuild || !over(d, zone, now) {
+			continue
+		}
+		if err := s.buildDay(ctx, r, d); err != nil {
+			return stats, err
+		}
+		if state.build != 0 {
+			stats.Rebuilt++
+		} else {
+			stats.Closed++
+		}
+	}
+	return stats, nil
+}
+
+// over tells whether a day has ended on its site's calendar, and a while ago.
+func over(d siteDay, zone func(string) *time.Location, now time.Time) bool {
+	var z *time.Location
+	if zone != nil {
+		z = zone(d.site)
+	}
+	if z == nil {
+		z = time.FixedZone("the last place on earth", -12*3600)
+	}
+	return now.Sub((d.day + 1).Start(z)) >= closeAfter
+}
+
+func (r *reporter) daysWithEvents(ctx context.Context, days fragment) ([]siteDay, error) {
+	rows, err := r.query(ctx, "days_with_events", map[string]any{"Days": days})
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []siteDay
+	for rows.Next() {
+		var site string
+		var day uint16
+		if err := rows.Scan(&site, &day); err != nil {
+			return nil, r.wrap("days_with_events", err)
+		}
+		out = append(out, siteDay{site, event.Day(day)})
+	}
+	return out, r.wrap("days_with_events", rows.Err())
+}
+
+// buildDay rolls up a day from its events alone. The order of the steps is what makes it
+// right whenever it is cut short, see dayTracker.
+func (s *Store) buildDay(ctx context.Context, r *reporter, d siteDay) error {
+	s.days.begin(d)
+	states, err := r.dayStates(ctx, d.site, daysIn([]dayRange{{d.day, d.day}}))
+	if err != nil {
+		return err
+	}
+	var state dayState
+	if len(states) > 0 {
+		state = states[0]
+	}
+	e := dayEntry{What: dayBegun, Build: rand.Uint64() | 1, Gen: state.gen + 1, Marks: state.marks, At: s.now().Unix()}
+	if err := r.addDays(ctx, e, d); err != nil {
+		return err
+	}
+	figures, err := dayFigures(d)
+	if err != nil {
+		return err
+	}
+	data := map[string]any{"Site": d.site, "Day": d.day.String(), "Build": e.Build, "Figures": figures}
+	if err := r.exec(ctx, "daily_build", data); err != nil {
+		return err
+	}
+	lines, widest, err := r.widest(ctx, data)
+	if err != nil {
+		return err
+	}
+	if widest > r.limits.values {
+		data["Wide"], data["Cap"] = e.Build, r.limits.values
+		e.Build = rand.Uint64() | 1
+		data["Build"] = e.Build
+		if err := r.exec(ctx, "daily_cap", data); err != nil {
+			return err
+		}
+		if lines, _, err = r.widest(ctx, data); err != nil {
+			return err
+		}
+	}
+	data["Around"] = daysIn([]dayRange{{d.day - min(d.day, idsLive), d.day + idsLive}})
+	beyond, err := r.number(ctx, "ids_beyond", data)
+	if err != nil {
+		return err
+	}
+	e.What, e.Lines, e.Longer = dayBuilt, lines, uint8(beyond)
+	return r.addDays(ctx, e, d)
+}
+
+func (r *reporter) widest(ctx context.Context, data map[string]any) (lines, widest uint64, err error) {
+	rows, err := r.query(ctx, "daily_widest", data)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := rows.Scan(&lines, &widest); err != nil {
+			return 0, 0, r.wrap("daily_widest", err)
+		}
+	}
+	return lines, widest, r.wrap("daily_widest", rows.Err())
+}
+
+// dayFigures counts a day by every dimension that has a rollup.
+func dayFigures(d siteDay) (fragment, error) {
+	sc := scope{zone: time.UTC}
+	k := figureKeys{
+		visits:   []fragment{pair(totalID, frag("''"))},
+		unlinked: []fragment{pair(totalID, frag("''"))},
+		engaged:  []fragment{pair(pageID, frag("toString(page)"))},
+	}
+	done := map[uint8]bool{}
+	for _, name := range Dimensions() {
+		if dim, ok := dimensionOf(name); ok && dim.id != 0 && !done[dim.id] {
+			done[dim.id] = true
+			k.add(dim.id, dim, sc, fragment{})
+		}
+	}
+	branches, err := figureBranches(d.site, period{first: d.day, last: d.day}, nil, k)
+	if err != nil {
+		return fragment{}, err
+	}
+	return statement("figures", map[string]any{"Branches": branches, "Panels": false})
+}
+
+// tidyRollups looks whether the rollups are all there (a server may lose what it wrote last
+// when the power fails), marks days where they are not, and removes builds that nothing
+// reads any more. Nothing may be built meanwhile.
+func (s *Store) tidyRollups(ctx context.Context, drop bool) error {
+	conn, err := s.conn(ctx)
+	if err != nil {
+		return err
+	}
+	r := s.reporter(conn)
+	if err := s.days.load(ctx, r); err != nil {
+		return err
+	}
+	states, err := r.dayStates(ctx, "", frag("1"))
+	if err != nil {
+		return err
+	}
+	rows, err := r.query(ctx, "daily_lines", nil)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	lines := map[uint64]uint64{}
+	spans := map[uint64]dayRange{}
+	for rows.Next() {
+		var build, n uint64
+		var first, last uint16
+		if err := rows.Scan(&build, &n, &first, &last); err != nil {
+			return r.wrap("daily_lines", err)
+		}
+		lines[build], spans[build] = n, dayRange{event.Day(first), event.Day(last)}
+	}
+	if err := rows.Err(); err != nil {
+		return r.wrap("daily_lines", err)
+	}
+	var broken []siteDay
+	for _, d := range states {
+		if d.closed() && lines[d.build] != d.lines {
+			broken = append(broken, d.siteDay)
+		}
+		delete(lines, d.build)
+	}
+	if len(broken) > 0 {
+		s.log.Warn("rollups are incomplete and will be built again", "days", len(broken))
+		if err := r.mark(ctx, broken, s.now()); err != nil {
+			return err
+		}
+	}
+	if !drop {
+		return nil
+	}
+	var stale []uint64
+	span := dayRange{first: ^event.Day(0)}
+	for b := range lines {
+		stale = append(stale, b)
+		span.first, span.last = min(span.first, spans[b].first), max(span.last, spans[b].last)
+	}
+	const together = 2000
+	slices.Sort(stale)
+	for part := range slices.Chunk(stale, together) {
+		x := rolled{builds: part}
+		if err := r.exec(ctx, "daily_drop", map[string]any{"Days": daysIn([]dayRange{span}), "Builds": x.buildsIn()}); err != nil {
+			return fmt.Errorf("removing old builds: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,290 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/kantarainitiative/footfall/event"
+)
+
+// onEachAt is onEach with a clock.
+func onEachAt(t *testing.T, now time.Time, test func(t *testing.T, s *Store)) {
+	for _, b := range backends() {
+		t.Run(b.name, func(t *testing.T) {
+			o := b.options(t)
+			o.Now = func() time.Time { return now }
+			test(t, openStore(t, o))
+		})
+	}
+}
+
+func closedDays(t *testing.T, s *Store, site string) int {
+	t.Helper()
+	conn, err := s.conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	states, err := s.reporter(conn).dayStates(t.Context(), site, frag("1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, d := range states {
+		if d.closed() {
+			n++
+		}
+	}
+	return n
+}
+
+// TestRollupsAnswerAsEvents compares rollups with the reference, cell by cell: while days
+// are closed, when late events have come, and when the days have been built again.
+func TestRollupsAnswerAsEvents(t *testing.T) {
+	kolkata := zone(t, "Asia/Kolkata")
+	first := event.DayOf(time.Date(2026, 10, 26, 12, 0, 0, 0, time.UTC))
+	const days = 10
+	now := (first + days - 1).Start(kolkata).Add(12 * time.Hour)
+	zones := func(string) *time.Location { return kolkata }
+	onEachAt(t, now, func(t *testing.T, s *Store) {
+		g := &generator{rng: rand.New(rand.NewPCG(3, 4)), site: "rolled.example", zone: kolkata}
+		ref := &reference{}
+		for d := range event.Day(days) {
+			if d != 3 { // a day without events
+				ref.events = append(ref.events, g.day(first+d, 30)...)
+			}
+		}
+		write(t, s, ref.events)
+		check := func(when string, n int) {
+			t.Helper()
+			for i := range n {
+				q := g.query(first, days)
+				if q.Filters = nil; filtersBy(nil, "event:page") || strings.Contains(fmt.Sprint(q.Metrics), "conversion") && !strings.Contains(fmt.Sprint(q.Dimensions), "goal") ||
+					(strings.Contains(fmt.Sprint(q.Metrics), "scroll") || strings.Contains(fmt.Sprint(q.Metrics), "time_on")) && !strings.Contains(fmt.Sprint(q.Dimensions), "event:page") {
+					continue // needed the filters
+				}
+				compareReport(t, s, ref, q, fmt.Sprint(when, ", query ", i))
+			}
+			for i := range n / 5 {
+				q := g.overview(first, days)
+				q.Filters = nil
+				compareOverview(t, s, ref, q, fmt.Sprint(when, ", overview ", i))
+			}
+		}
+		stats, err := s.Rollup(t.Context(), zones)
+		if err != nil || stats.Closed != days-2 {
+			t.Fatalf("closed %d days (%v), want all but the empty one and today", stats.Closed, err)
+		}
+		check("closed", 60)
+		if stats, err := s.Rollup(t.Context(), zones); err != nil || stats != (RollupStats{}) {
+			t.Fatalf("a second round did %+v (%v)", stats, err)
+		}
+
+		late := append(g.day(first+1, 5), g.day(first+3, 4)...)
+		ref.events = append(ref.events, late...)
+		write(t, s, late)
+		if n := closedDays(t, s, g.site); n != days-3 {
+			t.Fatalf("%d days are closed after late events, want %d", n, days-3)
+		}
+		check("late", 20)
+		if stats, err := s.Rollup(t.Context(), zones); err != nil || stats != (RollupStats{Closed: 1, Rebuilt: 1}) {
+			t.Fatalf("rebuilding did %+v (%v)", stats, err)
+		}
+		if n := closedDays(t, s, g.site); n != days-1 {
+			t.Fatalf("%d days are closed, want %d", n, days-1)
+		}
+		check("rebuilt", 40)
+		if err := s.tidyRollups(t.Context(), true); err != nil {
+			t.Fatal(err)
+		}
+		check("tidied", 10)
+	})
+}
+
+// failing is a connection whose statements fail from the n-th on, before or after they
+// have had their effect.
+type failing struct {
+	driver.Conn
+	n     int
+	after bool
+}
+
+var errCut = errors.New("cut short")
+
+func (f *failing) Exec(ctx context.Context, query string, args ...any) error {
+	f.n--
+	if f.n < 0 && !f.after {
+		return errCut
+	}
+	err := f.Conn.Exec(ctx, query, args...)
+	if f.n < 0 {
+		return errCut
+	}
+	return err
+}
+
+// TestRollupCutShort ends a build at each of its statements, and lets late events come in
+// between: the answers stay those of the events, and the next round finishes the work.
+func TestRollupCutShort(t *testing.T) {
+	day := event.DayOf(time.Date(2026, 10, 26, 12, 0, 0, 0, time.UTC))
+	now := (day + 3).Start(time.UTC)
+	onEachAt(t, now, func(t *testing.T, s *Store) {
+		conn, err := s.conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := &generator{rng: rand.New(rand.NewPCG(5, 6)), site: "cut.example", zone: time.UTC}
+		ref := &reference{}
+		more := func() {
+			late := g.day(day, 6)
+			ref.events = append(ref.events, late...)
+			write(t, s, late)
+		}
+		check := func(when string) {
+			t.Helper()
+			for _, dims := range [][]string{{}, {"visit:source"}, {"event:page"}, {"visit:exit_page", "time:day"}} {
+				compareReport(t, s, ref, Query{Site: g.site, Zone: time.UTC, From: day.Start(time.UTC), To: (day + 1).Start(time.UTC), Now: now,
+					Metrics: []string{"visitors", "visits", "pageviews", "events", "bounce_rate", "visit_duration", "views_per_visit"}, Dimensions: dims}, when)
+			}
+		}
+		more()
+		for n := range 3 {
+			for _, after := range []bool{false, true} {
+				when := fmt.Sprint("cut at ", n, " after ", after)
+				r := s.reporter(&failing{conn, n, after})
+				if err := s.buildDay(t.Context(), r, siteDay{g.site, day}); !errors.Is(err, errCut) {
+					t.Fatalf("%s: %v", when, err)
+				}
+				check(when)
+				more() // the process lives on
+				check(when + ", with late events")
+				s.days = dayTracker{} // or it was killed
+				more()
+				check(when + ", killed, with late events")
+			}
+		}
+		if _, err := s.Rollup(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if n := closedDays(t, s, g.site); n != 1 {
+			t.Fatal("the day is not closed in the end")
+		}
+		check("closed")
+	})
+}
+
+// TestRollupRaces writes late events while the day is built again and again: no answer
+// ever lacks what Write has returned for.
+func TestRollupRaces(t *testing.T) {
+	day := event.DayOf(time.Date(2026, 10, 26, 12, 0, 0, 0, time.UTC))
+	now := (day + 3).Start(time.UTC)
+	onEachAt(t, now, func(t *testing.T, s *Store) {
+		g := &generator{rng: rand.New(rand.NewPCG(7, 8)), site: "race.example", zone: time.UTC}
+		write(t, s, g.day(day, 10))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			for ctx.Err() == nil {
+				if _, err := s.Rollup(ctx, nil); err != nil && ctx.Err() == nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+		count := func() float64 {
+			res, err := s.Query(t.Context(), Query{Site: g.site, From: day.Start(time.UTC), To: (day + 1).Start(time.UTC), Metrics: []string{"events"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return *res.Rows[0].Metrics[0]
+		}
+		want := count()
+		for range 15 {
+			write(t, s, []event.Event{{ID: g.id(), Site: g.site, Day: day, Time: day.Start(time.UTC).Unix(), Kind: event.PageView, Name: "pageview", Page: "/"}})
+			want++
+			if got := count(); got != want {
+				t.Fatalf("%v events, want %v", got, want)
+			}
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestRollupCap lays the smallest values together and keeps the sums.
+func TestRollupCap(t *testing.T) {
+	day := event.DayOf(time.Date(2026, 10, 26, 12, 0, 0, 0, time.UTC))
+	onEachAt(t, (day + 3).Start(time.UTC), func(t *testing.T, s *Store) {
+		g := &generator{rng: rand.New(rand.NewPCG(9, 10)), site: "wide.example", zone: time.UTC}
+		var events []event.Event
+		for i := range 30 {
+			for range 30 - i {
+				v := event.Visit{ID: g.id(), EntryPage: fmt.Sprintf("/%02d", i)}
+				events = append(events, event.Event{ID: g.id(), Site: g.site, Day: day, Time: day.Start(time.UTC).Unix(), VisitorID: g.id(),
+					Visit: v, Kind: event.PageView, Name: "pageview", Page: v.EntryPage})
+			}
+		}
+		write(t, s, events)
+		conn, err := s.conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := s.reporter(conn)
+		r.limits.values = 3
+		if err := s.buildDay(t.Context(), r, siteDay{g.site, day}); err != nil {
+			t.Fatal(err)
+		}
+		res, err := s.Query(t.Context(), Query{Site: g.site, From: day.Start(time.UTC), To: (day + 1).Start(time.UTC),
+			Metrics: []string{"visitors", "pageviews"}, Dimensions: []string{"event:page"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := show(res.Rows), "[\"(other)\"] 378 378\n[\"/00\"] 30 30\n[\"/01\"] 29 29\n[\"/02\"] 28 28\n"; got != want {
+			t.Errorf("got\n%swant\n%s", got, want)
+		}
+		if err := s.tidyRollups(t.Context(), true); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestLongIDs: ids that outlive a day are counted once, not added up.
+func TestLongIDs(t *testing.T) {
+	day := event.DayOf(time.Date(2026, 10, 26, 12, 0, 0, 0, time.UTC))
+	onEachAt(t, (day + 1).Start(time.UTC).Add(12*time.Hour), func(t *testing.T, s *Store) {
+		var events []event.Event
+		for d := range event.Day(2) {
+			for v := range uint64(3) {
+				events = append(events, event.Event{ID: rand.Uint64(), Site: "week.example", Day: day + d, Time: (day + d).Start(time.UTC).Unix(),
+					VisitorID: v + 1, Visit: event.Visit{ID: rand.Uint64() | 1}, Kind: event.PageView, Name: "pageview", Page: "/"})
+			}
+		}
+		write(t, s, events)
+		if stats, err := s.Rollup(t.Context(), nil); err != nil || stats.Closed != 0 {
+			t.Fatalf("%+v %v: the day is not over everywhere", stats, err)
+		}
+		if stats, err := s.Rollup(t.Context(), func(string) *time.Location { return time.UTC }); err != nil || stats.Closed != 1 {
+			t.Fatalf("%+v %v", stats, err)
+		}
+		q := Query{Site: "week.example", From: day.Start(time.UTC), To: (day + 2).Start(time.UTC), Metrics: []string{"visitors", "visits"}, LongIDs: true}
+		for _, long := range []bool{true, false} { // without the hint the closed day knows it
+			q.LongIDs = long
+			res, err := s.Query(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := show(res.Rows); got != "[] 3 6\n" {
+				t.Errorf("hint %v: %s", long, got)
+			}
+		}
+	})
+}
