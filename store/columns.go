@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,44 +17,46 @@ import (
 // This file is the one place that knows which field of an event is which column: the
 // same list writes blocks and reads rows back, and a test sends every field through it.
 
-// eventColumn is a column of events together with the values of one block. Its buffer is
-// used again for the next block.
+// eventColumn is a column of events.
 type eventColumn interface {
 	name() string
 	// expression reads the column in a type that destination accepts on every server.
 	expression() string
-	// fill takes over the values of the events at the given indexes.
-	fill(events []event.Event, rows []int32)
-	// values returns what fill has taken, as the client's columnar append wants it.
-	values() any
-	// clear drops references into the events' memory.
-	clear()
+	// appendTo appends the values of the events at the given indexes, at most chunkRows of
+	// them, to a column of an insert.
+	appendTo(to driver.BatchColumn, events []event.Event, rows []int32) error
 	// destination returns where a scan puts the value; load then moves it into e.
 	destination() any
 	load(e *event.Event)
 }
 
+// chunkRows is how many events are turned into columns at a time: few enough that they
+// stay in the processor's cache while one column after another is taken from them.
+const chunkRows = 512
+
+// buffer holds the values of a chunk of a column, and then those of the next column of
+// the same type: the client copies what it is given.
+type buffer[T any] [chunkRows]T
+
 // plain is a column whose values are a field's own.
 type plain[T any] struct {
 	n     string
 	field func(*event.Event) *T
-	vals  []T
+	buf   *buffer[T]
 	read  T
 }
 
 func (c *plain[T]) name() string       { return c.n }
 func (c *plain[T]) expression() string { return c.n }
-func (c *plain[T]) values() any        { return c.vals }
-func (c *plain[T]) clear()             { clear(c.vals) }
 func (c *plain[T]) destination() any   { return &c.read }
 func (c *plain[T]) load(e *event.Event) {
 	*c.field(e) = c.read
 }
-func (c *plain[T]) fill(events []event.Event, rows []int32) {
-	c.vals = c.vals[:0]
-	for _, r := range rows {
-		c.vals = append(c.vals, *c.field(&events[r]))
+func (c *plain[T]) appendTo(to driver.BatchColumn, events []event.Event, rows []int32) error {
+	for i, r := range rows {
+		c.buf[i] = *c.field(&events[r])
 	}
+	return to.Append(c.buf[:len(rows)])
 }
 
 // converted is a column of T whose values are made from the event, and back from R.
@@ -61,39 +64,33 @@ type converted[T, R any] struct {
 	n, expr string
 	from    func(*event.Event) T
 	to      func(*event.Event, R)
-	vals    []T
+	buf     *buffer[T]
 	read    R
 }
 
 func (c *converted[T, R]) name() string       { return c.n }
 func (c *converted[T, R]) expression() string { return c.expr }
-func (c *converted[T, R]) values() any        { return c.vals }
-func (c *converted[T, R]) clear()             { clear(c.vals) }
 func (c *converted[T, R]) destination() any   { return &c.read }
 func (c *converted[T, R]) load(e *event.Event) {
 	c.to(e, c.read)
 }
-func (c *converted[T, R]) fill(events []event.Event, rows []int32) {
-	c.vals = c.vals[:0]
-	for _, r := range rows {
-		c.vals = append(c.vals, c.from(&events[r]))
+func (c *converted[T, R]) appendTo(to driver.BatchColumn, events []event.Event, rows []int32) error {
+	for i, r := range rows {
+		c.buf[i] = c.from(&events[r])
 	}
+	return to.Append(c.buf[:len(rows)])
 }
 
-// propColumn holds the keys or the values of the events' properties. The rows' slices
-// lie behind one another in flat.
+// propColumn holds the keys or the values of the events' properties.
 type propColumn struct {
 	n    string
 	part func(*event.Prop) *string
-	flat []string
-	vals [][]string
+	row  []string
 	read []string
 }
 
 func (c *propColumn) name() string       { return c.n }
 func (c *propColumn) expression() string { return c.n }
-func (c *propColumn) values() any        { return c.vals }
-func (c *propColumn) clear()             { clear(c.flat[:cap(c.flat)]) }
 func (c *propColumn) destination() any   { return &c.read }
 func (c *propColumn) load(e *event.Event) {
 	if len(e.Props) != len(c.read) {
@@ -103,23 +100,24 @@ func (c *propColumn) load(e *event.Event) {
 		*c.part(&e.Props[i]) = s
 	}
 }
-func (c *propColumn) fill(events []event.Event, rows []int32) {
-	total := 0
-	for _, r := range rows {
-		total += len(events[r].Props)
-	}
-	if cap(c.flat) < total {
-		c.flat = make([]string, 0, total)
-	}
-	c.flat, c.vals = c.flat[:0], c.vals[:0]
+func (c *propColumn) appendTo(to driver.BatchColumn, events []event.Event, rows []int32) error {
+	var none any = []string(nil) // most events have none, and this one costs no allocation
 	for _, r := range rows {
 		props := events[r].Props
-		start := len(c.flat)
+		c.row = c.row[:0]
 		for i := range props {
-			c.flat = append(c.flat, *c.part(&props[i]))
+			c.row = append(c.row, *c.part(&props[i]))
 		}
-		c.vals = append(c.vals, c.flat[start:len(c.flat):len(c.flat)])
+		row := none
+		if len(props) > 0 {
+			row = c.row
+		}
+		// Row by row: for whole columns of arrays the client goes through reflection.
+		if err := to.AppendRow(row); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // lastDay is 2105-12-31, the end of the oldest server's calendar: later days are in no
@@ -129,24 +127,32 @@ const lastDay event.Day = 49672
 // dayOf returns the day under which an event is stored.
 func dayOf(e *event.Event) event.Day { return min(e.Day, lastDay) }
 
-// eventColumns returns the columns of events that come from an event, with buffers of
-// their own. batch_id is the block's.
+// eventColumns returns the columns of events that come from an event, with buffers that
+// they share: one goroutine may use them at a time. batch_id is the block's.
 func eventColumns() []eventColumn {
+	var (
+		strings buffer[string]
+		times   buffer[time.Time]
+		bytes   buffer[uint8]
+		words   buffer[uint32]
+		longs   buffer[uint64]
+		signed  buffer[int64]
+	)
 	text := func(name string, field func(*event.Event) *string) eventColumn {
-		return &plain[string]{n: name, field: field}
+		return &plain[string]{n: name, field: field, buf: &strings}
 	}
 	type e = event.Event
 	return []eventColumn{
 		text("site", func(e *e) *string { return &e.Site }),
-		&converted[time.Time, uint16]{n: "day", expr: "toUInt16(day)",
+		&converted[time.Time, uint16]{buf: &times, n: "day", expr: "toUInt16(day)",
 			from: func(e *e) time.Time { return dayOf(e).Time() },
 			to:   func(e *e, day uint16) { e.Day = event.Day(day) }},
-		&converted[time.Time, uint32]{n: "time", expr: "toUInt32(time)",
+		&converted[time.Time, uint32]{buf: &times, n: "time", expr: "toUInt32(time)",
 			from: func(e *e) time.Time { return time.Unix(min(max(e.Time, 0), math.MaxUint32), 0) },
 			to:   func(e *e, t uint32) { e.Time = int64(t) }},
-		&plain[uint8]{n: "kind", field: func(e *e) *uint8 { return (*uint8)(&e.Kind) }},
+		&plain[uint8]{buf: &bytes, n: "kind", field: func(e *e) *uint8 { return (*uint8)(&e.Kind) }},
 		text("name", func(e *e) *string { return &e.Name }),
-		&converted[uint8, uint8]{n: "interactive", expr: "interactive",
+		&converted[uint8, uint8]{buf: &bytes, n: "interactive", expr: "interactive",
 			from: func(e *e) uint8 {
 				if e.Interactive {
 					return 1
@@ -154,8 +160,8 @@ func eventColumns() []eventColumn {
 				return 0
 			},
 			to: func(e *e, v uint8) { e.Interactive = v != 0 }},
-		&plain[uint64]{n: "visitor_id", field: func(e *e) *uint64 { return &e.VisitorID }},
-		&plain[uint64]{n: "visit_id", field: func(e *e) *uint64 { return &e.Visit.ID }},
+		&plain[uint64]{buf: &longs, n: "visitor_id", field: func(e *e) *uint64 { return &e.VisitorID }},
+		&plain[uint64]{buf: &longs, n: "visit_id", field: func(e *e) *uint64 { return &e.Visit.ID }},
 		text("hostname", func(e *e) *string { return &e.Hostname }),
 		text("page", func(e *e) *string { return &e.Page }),
 		text("title", func(e *e) *string { return &e.Title }),
@@ -178,57 +184,43 @@ func eventColumns() []eventColumn {
 		text("region", func(e *e) *string { return &e.Visit.Region }),
 		text("region_name", func(e *e) *string { return &e.Visit.RegionName }),
 		text("city", func(e *e) *string { return &e.Visit.City }),
-		&plain[uint32]{n: "engaged_ms", field: func(e *e) *uint32 { return &e.EngagedMS }},
-		&plain[uint8]{n: "scroll", field: func(e *e) *uint8 { return &e.Scroll }},
+		&plain[uint32]{buf: &words, n: "engaged_ms", field: func(e *e) *uint32 { return &e.EngagedMS }},
+		&plain[uint8]{buf: &bytes, n: "scroll", field: func(e *e) *uint8 { return &e.Scroll }},
 		&propColumn{n: "prop_keys", part: func(p *event.Prop) *string { return &p.Key }},
 		&propColumn{n: "prop_values", part: func(p *event.Prop) *string { return &p.Value }},
-		&plain[int64]{n: "revenue", field: func(e *e) *int64 { return &e.Revenue }},
+		&plain[int64]{buf: &signed, n: "revenue", field: func(e *e) *int64 { return &e.Revenue }},
 		text("currency", func(e *e) *string { return &e.Currency }),
 		text("network", func(e *e) *string { return &e.Network }),
-		&plain[uint32]{n: "notice", field: func(e *e) *uint32 { return &e.Notice }},
-		&plain[uint64]{n: "event_id", field: func(e *e) *uint64 { return &e.ID }},
+		&plain[uint32]{buf: &words, n: "notice", field: func(e *e) *uint32 { return &e.Notice }},
+		&plain[uint64]{buf: &longs, n: "event_id", field: func(e *e) *uint64 { return &e.ID }},
 	}
 }
 
-// block is what one insert sends: some rows of one batch, all of one month. Blocks are
-// used again; their buffers grow to the largest one.
-type block struct {
+// encoder turns events into the columns of an insert. It is used again and small; it
+// keeps the texts of at most a chunk of events in memory after use.
+type encoder struct {
 	columns  []eventColumn
-	batchIDs []uint64
-	rows     int
+	batchIDs [chunkRows]uint64
 }
 
-func newBlock() *block { return &block{columns: eventColumns()} }
+func newEncoder() *encoder { return &encoder{columns: eventColumns()} }
 
-func (b *block) fill(batch *event.Batch, rows []int32) {
-	b.rows = len(rows)
-	for _, c := range b.columns {
-		c.fill(batch.Events, rows)
+// appendTo gives the client the rows' columns, in the order of insertColumns.
+func (c *encoder) appendTo(to driver.Batch, b *event.Batch, rows []int32) error {
+	for i := range c.batchIDs {
+		c.batchIDs[i] = b.ID
 	}
-	b.batchIDs = b.batchIDs[:0]
-	for range rows {
-		b.batchIDs = append(b.batchIDs, batch.ID)
-	}
-}
-
-// appendTo gives the block's columns, in the order of insertColumns, to the client.
-func (b *block) appendTo(batch driver.Batch) error {
-	for i, c := range b.columns {
-		if err := batch.Column(i).Append(c.values()); err != nil {
-			return fmt.Errorf("column %s: %w", c.name(), err)
+	for chunk := range slices.Chunk(rows, chunkRows) {
+		for i, column := range c.columns {
+			if err := column.appendTo(to.Column(i), b.Events, chunk); err != nil {
+				return fmt.Errorf("%w: column %s: %w", errTable, column.name(), err)
+			}
+		}
+		if err := to.Column(len(c.columns)).Append(c.batchIDs[:len(chunk)]); err != nil {
+			return fmt.Errorf("%w: column batch_id: %w", errTable, err)
 		}
 	}
-	if err := batch.Column(len(b.columns)).Append(b.batchIDs); err != nil {
-		return fmt.Errorf("column batch_id: %w", err)
-	}
 	return nil
-}
-
-// release drops what the block holds of the batch's memory.
-func (b *block) release() {
-	for _, c := range b.columns {
-		c.clear()
-	}
 }
 
 // insertColumns returns the names of the columns that an insert sends, in order.
@@ -240,8 +232,10 @@ func insertColumns(columns []eventColumn) []string {
 	return append(names, "batch_id")
 }
 
-// describeEvents returns the type of each of insertColumns in the table as it is. An
-// HTTP insert needs them, and a column that is missing is found before the first one.
+// describeEvents returns the type of each of insertColumns in which an HTTP insert sends
+// it, as the table is; a column that is missing is found before the first insert. Texts
+// are sent as such where the table has LowCardinality(String): the server makes
+// dictionaries several times faster than the client does.
 func describeEvents(ctx context.Context, c driver.Conn) ([]clickhouse.ColumnNameAndType, error) {
 	rows, err := c.Query(ctx, "SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = 'events'")
 	if err != nil {
@@ -265,10 +259,10 @@ func describeEvents(ctx context.Context, c driver.Conn) ([]clickhouse.ColumnName
 		if types[name] == "" {
 			missing = append(missing, name)
 		}
-		all = append(all, clickhouse.ColumnNameAndType{Name: name, Type: types[name]})
+		all = append(all, clickhouse.ColumnNameAndType{Name: name, Type: strings.ReplaceAll(types[name], "LowCardinality(String)", "String")})
 	}
 	if len(missing) > 0 {
-		return nil, fmt.Errorf("store: the table events lacks the columns %s", strings.Join(missing, ", "))
+		return nil, fmt.Errorf("store: %w: it lacks the columns %s", errTable, strings.Join(missing, ", "))
 	}
 	return all, nil
 }

@@ -287,14 +287,12 @@ func TestOrphanedInsert(t *testing.T) {
 				batch = testBatch(11, 100)
 			}
 			batch.Replayed = true
-			blk := newBlock()
-			blk.fill(batch, monthsOf(batch.Events)[0])
 			ctx := clickhouse.Context(testContext(t), clickhouse.WithQueryID(queryPrefix(batch.ID)+"0"))
 			orphan, err := s.reader.PrepareBatch(ctx, insertStatement)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := blk.appendTo(orphan); err != nil {
+			if err := newEncoder().appendTo(orphan, batch, monthsOf(batch.Events)[0]); err != nil {
 				t.Fatal(err)
 			}
 			done := make(chan error, 1)
@@ -348,8 +346,6 @@ func TestTokenThatLies(t *testing.T) {
 	batch := testBatch(13, 50)
 	p := &pending{batch: batch, all: monthsOf(batch.Events)[0]}
 	other := testBatch(14, 1)
-	blk := newBlock()
-	blk.fill(other, []int32{0})
 	insert := func() {
 		t.Helper()
 		ctx := clickhouse.Context(testContext(t),
@@ -358,7 +354,7 @@ func TestTokenThatLies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := blk.appendTo(raw); err != nil {
+		if err := newEncoder().appendTo(raw, other, []int32{0}); err != nil {
 			t.Fatal(err)
 		}
 		if err := raw.Send(); err != nil {

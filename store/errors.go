@@ -32,8 +32,12 @@ func isException(err error, codes ...int32) bool {
 	return errors.As(err, &e) && slices.Contains(codes, e.Code)
 }
 
+// errTable is wrapped by errors that say that the table events is not as the program
+// made it.
+var errTable = errors.New("the table events has been changed")
+
 // isPermanent tells whether trying again soon is of no use.
 func isPermanent(err error) bool {
 	var schema *SchemaError
-	return errors.As(err, &schema) || isException(err, permanentCodes[:]...)
+	return errors.As(err, &schema) || errors.Is(err, errTable) || isException(err, permanentCodes[:]...)
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
+
 	"github.com/kantarainitiative/footfall/event"
 )
 
@@ -29,6 +31,9 @@ func (s *Store) Recent(ctx context.Context, since time.Time, fn func(*event.Even
 	if err != nil {
 		return err
 	}
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
+		"max_bytes_before_external_sort": 128 << 20, // a busy site's half hour does not have to fit into memory
+	}))
 	from := max(since.Unix(), 0)
 	columns := eventColumns()
 	rows, err := c.Query(ctx, recentStatement(columns), uint16(max(from/86400-1, 0)), uint32(from))

@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -89,9 +88,8 @@ func TestPasswordStaysSecret(t *testing.T) {
 		if right := password == storetest.GuardedPassword; right != (pingErr == nil) || right != (writeErr == nil) {
 			t.Errorf("ping %v, write %v", pingErr, writeErr)
 		}
-		j, _ := json.Marshal(s)
 		text := fmt.Sprint(writeErr, pingErr, o, s) + fmt.Sprintf("%v %+v %#v %s %q %x %d", o, o, o, o, o, o, o) +
-			fmt.Sprintf("%v %+v %#v", s, s, s) + string(j) + log.String()
+			fmt.Sprintf("%v %+v %#v", s, s, s) + log.String()
 		if strings.Contains(text, password) || strings.Contains(text, fmt.Sprintf("%x", password)) {
 			t.Errorf("the password is in\n%s", text)
 		}
@@ -193,4 +191,33 @@ func TestCloseEndsCalls(t *testing.T) {
 	if d := time.Since(start); d > 2*time.Second {
 		t.Errorf("it took %s", d)
 	}
+}
+
+// TestChangedTable waits, loudly, for somebody to mend a table that was changed.
+func TestChangedTable(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Store) {
+		if err := s.Write(testContext(t), testBatch(1, 5)); err != nil {
+			t.Fatal(err)
+		}
+		for _, change := range []struct{ break_, mend string }{
+			{"ALTER TABLE events DROP COLUMN notice", "ALTER TABLE events ADD COLUMN notice UInt32"},
+			{"RENAME TABLE events TO away", "RENAME TABLE away TO events"},
+		} {
+			if err := s.writer.Exec(testContext(t), change.break_); err != nil {
+				t.Fatal(err)
+			}
+			before := value(s.metrics.retries.WithLabelValues(retryRefused))
+			done := make(chan error, 1)
+			batch := testBatch(uint64(before)+2, 5)
+			go func() { done <- s.Write(testContext(t), batch) }()
+			waitFor(t, "a refusal", func() bool { return value(s.metrics.retries.WithLabelValues(retryRefused)) > before+1 })
+			if err := s.writer.Exec(testContext(t), change.mend); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			wantOnce(t, s, batch.ID, 5)
+		}
+	})
 }

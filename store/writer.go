@@ -195,7 +195,7 @@ func (s *Store) failed(err error, reason string) string {
 		s.unprepare() // make the tables again
 	}
 	var exception *clickhouse.Exception
-	if !errors.As(err, &exception) { // an exception is an answer: the server is there
+	if !errors.As(err, &exception) && !errors.Is(err, errTable) { // an exception is an answer: the server is there
 		s.note(err)
 	}
 	return classify(err, reason)
