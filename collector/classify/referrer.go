@@ -46,7 +46,7 @@ func parseReferrer(s string) (r reference, ok bool) {
 		authority = authority[i+1:]
 	}
 	if r.app {
-		if !isName(authority) {
+		if !isName(authority) || isNumeric(authority) {
 			return r, false
 		}
 		r.host, r.path = strings.ToLower(scheme+"://"+authority), ""
@@ -93,16 +93,10 @@ func cleanHost(s string) (host string, ip, ok bool) {
 	if !isName(s) {
 		return "", false, false
 	}
-	if isNumeric(s) {
-		return s, true, true
-	}
-	if len(s) > 4 && s[:4] == "www." {
+	for len(s) > 4 && s[:4] == "www." {
 		s = s[4:]
-		if isNumeric(s) {
-			return s, true, true
-		}
 	}
-	return s, false, true
+	return s, isNumeric(s), true
 }
 
 func isASCII(s string) bool {
@@ -138,6 +132,15 @@ func isName(s string) bool {
 		}
 	}
 	return label > 0
+}
+
+// isAddress reports whether s is an IP address, with or without a port.
+func isAddress(s string) bool {
+	if _, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+		return true
+	}
+	_, err := netip.ParseAddrPort(s)
+	return err == nil
 }
 
 // isNumeric reports whether a browser would read a host as an IPv4 address: its last

@@ -187,7 +187,7 @@ func (s *Sources) campaign(source string) site {
 			}
 		}
 	}
-	if _, ip, ok := cleanHost(source); ok && ip && strings.Count(source, ".") == 3 {
+	if isAddress(source) {
 		return site{name: IPSource}
 	}
 	return site{name: event.Clean(source, event.MaxUTM)}
