@@ -193,6 +193,18 @@ func (s *site) only(hits []hit, engagement bool) []string {
 	return lines
 }
 
+// find returns the first hit of that line.
+func (s *site) find(t *testing.T, hits []hit, line string) hit {
+	t.Helper()
+	for _, h := range hits {
+		if s.line(h) == line {
+			return h
+		}
+	}
+	t.Fatalf("no hit %q among %q", line, s.lines())
+	return hit{}
+}
+
 // wellFormed checks what holds for every hit of the tracker.
 func (s *site) wellFormed(t *testing.T, hits []hit) {
 	t.Helper()
