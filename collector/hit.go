@@ -40,9 +40,9 @@ type hit struct {
 // maxKept is the largest buffer that a hit keeps for the next one.
 const maxKept = 16 << 10
 
-func (c *Collector) newHit(v via, h headers) *hit {
+func (c *Collector) newHit(v via, h *headers, now time.Time) *hit {
 	x := c.hits.Get().(*hit)
-	x.via, x.dnt, x.prefetch, x.now = v, h.dnt, h.prefetch, c.now()
+	x.via, x.dnt, x.prefetch, x.now = v, h.dnt, h.prefetch, now
 	return x
 }
 

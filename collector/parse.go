@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"encoding/binary"
 	"math"
 	"strconv"
 	"strings"
@@ -61,35 +62,58 @@ const (
 	fields
 )
 
-// jsonFields holds the names in the order in which they are preferred. The place of a
-// name is its bit in the set of names seen.
-var jsonFields = [...]struct {
-	key   string
-	field field
-}{
-	{"n", fieldName}, {"name", fieldName},
-	{"u", fieldURL}, {"url", fieldURL},
-	{"d", fieldDomain}, {"domain", fieldDomain},
-	{"r", fieldReferrer}, {"referrer", fieldReferrer},
-	{"m", fieldProps}, {"meta", fieldProps}, {"p", fieldProps}, {"props", fieldProps},
-	{"$", fieldRevenue}, {"revenue", fieldRevenue},
-	{"i", fieldInteractive}, {"interactive", fieldInteractive},
-	{"e", fieldEngaged},
-	{"sd", fieldScroll},
-	{"h", fieldHash}, {"hashMode", fieldHash},
-	{"t", fieldTitle},
-	{"w", fieldWidth},
-	{"id", fieldID},
-}
-
-// fieldOf returns the place of a name in jsonFields, -1 for an unknown one.
-func fieldOf(key []byte) int {
-	for i := range jsonFields {
-		if string(key) == jsonFields[i].key {
-			return i
-		}
+// fieldOf returns the field that a name in JSON stands for, and the name's rank among the
+// names of that field: where several have a value the lowest wins. All ranks are different.
+func fieldOf(key []byte) (f field, rank uint, ok bool) {
+	switch string(key) {
+	case "n":
+		return fieldName, 0, true
+	case "name":
+		return fieldName, 1, true
+	case "u":
+		return fieldURL, 2, true
+	case "url":
+		return fieldURL, 3, true
+	case "d":
+		return fieldDomain, 4, true
+	case "domain":
+		return fieldDomain, 5, true
+	case "r":
+		return fieldReferrer, 6, true
+	case "referrer":
+		return fieldReferrer, 7, true
+	case "m":
+		return fieldProps, 8, true
+	case "meta":
+		return fieldProps, 9, true
+	case "p":
+		return fieldProps, 10, true
+	case "props":
+		return fieldProps, 11, true
+	case "$":
+		return fieldRevenue, 12, true
+	case "revenue":
+		return fieldRevenue, 13, true
+	case "i":
+		return fieldInteractive, 14, true
+	case "interactive":
+		return fieldInteractive, 15, true
+	case "e":
+		return fieldEngaged, 16, true
+	case "sd":
+		return fieldScroll, 17, true
+	case "h":
+		return fieldHash, 18, true
+	case "hashMode":
+		return fieldHash, 19, true
+	case "t":
+		return fieldTitle, 20, true
+	case "w":
+		return fieldWidth, 21, true
+	case "id":
+		return fieldID, 22, true
 	}
-	return -1
+	return 0, 0, false
 }
 
 // fieldNames are the names that errors use.
@@ -123,24 +147,23 @@ func (r *reader) read(s *sent, body []byte) *malformed {
 		return &malformed{msg: "the body must be a JSON object"}
 	}
 	var values [fields]*fastjson.Value
-	var from [fields]int
+	var from [fields]uint
 	var seen uint32
 	twice := -1
 	object.Visit(func(key []byte, v *fastjson.Value) {
-		i := fieldOf(key)
-		if i < 0 {
+		f, rank, ok := fieldOf(key)
+		if !ok {
 			return
 		}
-		f := jsonFields[i].field
-		if seen&(1<<i) != 0 {
+		if seen&(1<<rank) != 0 {
 			twice = int(f)
 		}
-		seen |= 1 << i
+		seen |= 1 << rank
 		if v.Type() == fastjson.TypeNull {
 			return
 		}
-		if values[f] == nil || i < from[f] {
-			values[f], from[f] = v, i
+		if values[f] == nil || rank < from[f] {
+			values[f], from[f] = v, rank
 		}
 	})
 	if twice >= 0 {
@@ -190,8 +213,8 @@ func (s *sent) fill(values *[fields]*fastjson.Value) *malformed {
 }
 
 func textOf(v *fastjson.Value) (string, bool) {
-	if v == nil {
-		return "", false
+	if v == nil || v.Type() != fastjson.TypeString {
+		return "", false // StringBytes would make an error of it
 	}
 	b, err := v.StringBytes()
 	return view(b), err == nil
@@ -376,14 +399,18 @@ func millionths(s string) (n int64, ok bool) {
 // hasRawControl reports whether a JSON text has a control character inside a string,
 // which JSON forbids and the parser lets pass.
 func hasRawControl(b []byte) bool {
-	clean := true
-	for _, c := range b {
-		if c < ' ' {
-			clean = false
+	i := 0
+	for ; i+8 <= len(b); i += 8 {
+		// A byte below 0x20 borrows from its own top bit, unless that was set before. A borrow that
+		// crosses into the next byte comes from such a byte too, so none is missed and none made up.
+		w := binary.LittleEndian.Uint64(b[i:])
+		if (w-0x2020202020202020)&^w&0x8080808080808080 != 0 {
 			break
 		}
 	}
-	if clean {
+	for ; i < len(b) && b[i] >= ' '; i++ {
+	}
+	if i == len(b) {
 		return false
 	}
 	inString := false

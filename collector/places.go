@@ -9,7 +9,7 @@ import (
 )
 
 // cachedPlaces is how many networks a placeCache holds at most, about 200 bytes each.
-const cachedPlaces = 1 << 13
+const cachedPlaces = 1 << 15
 
 // placeCache remembers the place and the written form of networks. It holds truncated
 // networks only, each in the one slot that its hash gives it, until another takes the slot.

@@ -93,7 +93,7 @@ func (c *Collector) serveEvent(ctx *fasthttp.RequestCtx) {
 	}
 	cfg := c.settings.Load()
 	body := ctx.Request.Body()
-	x := c.newHit(viaScript, fields)
+	x := c.newHit(viaScript, &fields, start)
 	defer c.release(x, len(body))
 	bad := x.reader.read(&x.sent, body)
 	if bad == nil {
@@ -121,14 +121,15 @@ func (c *Collector) servePixel(ctx *fasthttp.RequestCtx) {
 	if !imageMethod(ctx) {
 		return
 	}
-	defer c.took(c.now())
+	start := c.now()
+	defer c.took(start)
 	c.image(ctx)
 	if ctx.IsHead() {
 		return // nobody looked at it
 	}
 	fields := readHeaders(ctx.Request.Header.RawHeaders())
 	cfg := c.settings.Load()
-	x := c.newHit(viaPixel, fields)
+	x := c.newHit(viaPixel, &fields, start)
 	defer c.release(x, 0)
 	x.readPixel(ctx.URI().QueryString(), ctx.Request.Header.Referer())
 	if bad := x.locate(c.sources); bad != nil {
@@ -144,7 +145,8 @@ func (c *Collector) serveOpen(ctx *fasthttp.RequestCtx, token []byte) {
 	if !imageMethod(ctx) {
 		return
 	}
-	defer c.took(c.now())
+	start := c.now()
+	defer c.took(start)
 	c.image(ctx)
 	if ctx.IsHead() {
 		return
@@ -157,7 +159,7 @@ func (c *Collector) serveOpen(ctx *fasthttp.RequestCtx, token []byte) {
 		return
 	}
 	fields := readHeaders(ctx.Request.Header.RawHeaders())
-	x := c.newHit(viaEmail, fields)
+	x := c.newHit(viaEmail, &fields, start)
 	defer c.release(x, 0)
 	x.kind = event.EmailOpen
 	x.sent.name = "open"

@@ -185,3 +185,33 @@ func FuzzPixel(f *testing.F) {
 		}
 	})
 }
+
+func TestRawControl(t *testing.T) {
+	for in, want := range map[string]bool{
+		"{\"a\":\"b\",\n\t\"c\":1}\r\n": false, "{\"a\":\"\\n\"}": false, "{\"a\":\"\x1f\"}": true, "{\"abcdefgh\":\"abcdefg\x7f\xff é \u2028\"}": false,
+		"{\"abcdefghi\n\":1}": true, "{\x00}": true, "{\"a\":\"\\\x01\"}": true, "": false, "\n": false, "\"\\\"\n\"": true, "abcdefg\x80abcdefg\x1f": true,
+	} {
+		if got := hasRawControl([]byte(in)); got != want {
+			t.Errorf("%q: %v", in, got)
+		}
+	}
+	// Every byte at every place of a word is seen for what it is.
+	for c := range 256 {
+		for at := range 8 {
+			for _, fill := range []byte{' ', 0x80, 0xff, 'a'} {
+				b := append([]byte{'"'}, strings.Repeat(string(rune('a')), 16)...)
+				for i := range b[1:] {
+					b[i+1] = fill
+				}
+				b[1+at] = byte(c)
+				want := c < ' '
+				if c == '"' || c == '\\' {
+					continue
+				}
+				if got := hasRawControl(b); got != want {
+					t.Fatalf("%q: %v", b, got)
+				}
+			}
+		}
+	}
+}

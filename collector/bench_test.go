@@ -1,0 +1,311 @@
+package collector
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
+
+	"github.com/kantarainitiative/footfall/anonymize"
+	"github.com/kantarainitiative/footfall/collector/classify"
+	"github.com/kantarainitiative/footfall/collector/spool"
+	"github.com/kantarainitiative/footfall/event"
+)
+
+// discard is a sink that stores nothing.
+type discard struct{}
+
+func (discard) Write(context.Context, *event.Batch) error { return nil }
+
+// realCollector is a collector as the program runs it, with a spool on disk.
+func realCollector(b *testing.B) *Collector {
+	b.Helper()
+	log := slog.New(slog.DiscardHandler)
+	dir := b.TempDir()
+	keys, err := anonymize.Open(filepath.Join(dir, "keys"), anonymize.Options{Now: time.Now, Log: log,
+		Zones: func() []*time.Location { return []*time.Location{time.UTC} }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	agents, err := testAgents()
+	if err != nil {
+		b.Fatal(err)
+	}
+	sources, err := testSources()
+	if err != nil {
+		b.Fatal(err)
+	}
+	var geo *classify.Geo // without the file that the Makefile sets up: no places
+	if _, err := os.Stat("../.parts/country.mmdb"); err == nil {
+		if geo, err = classify.OpenGeo("../.parts/country.mmdb"); err != nil {
+			b.Fatal(err)
+		}
+	} else {
+		b.Log("no country file: places are not looked up")
+	}
+	sp, err := spool.Open(spool.Options{Dir: filepath.Join(dir, "spool"), Sync: 200 * time.Millisecond, MaxBytes: 4 << 30, Now: time.Now, Log: log})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- sp.Run(ctx, discard{}) }()
+	b.Cleanup(func() {
+		if err := sp.Close(context.Background()); err != nil {
+			b.Error(err)
+		}
+		cancel()
+		<-ran
+		geo.Close()
+	})
+	c, err := New(Options{
+		Sites: []Site{{Domain: "example.org"}}, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Geo: geo, Keys: keys, Agents: agents, Sources: sources, Spool: sp, Log: log, Registerer: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return c
+}
+
+// requests are 20,000 hits as a reverse proxy passes them on: of 5,000 visitors with forty
+// agents, six in ten page views, three engagement, one a custom event, some with a
+// campaign or a referrer, and one hit in twenty by a robot.
+func requests() [][]byte {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	var agents []string
+	for v := range 20 {
+		agents = append(agents, strings.Replace(chrome, "142", fmt.Sprint(120+v), 1), strings.Replace(safari, "18.1", fmt.Sprintf("18.%d", v), 1))
+	}
+	out := make([][]byte, 20000)
+	for i := range out {
+		who := rnd.IntN(5000)
+		ua := agents[who%len(agents)]
+		if rnd.IntN(20) == 0 {
+			ua = google
+		}
+		n, more, u := "pageview", "", fmt.Sprintf("https://example.org/blog/2026/an-article-%d", rnd.IntN(500))
+		ref := "null"
+		switch rnd.IntN(10) {
+		case 0:
+			n, more = "Sign up", `,"p":{"plan":"pro","from":"header"}`
+		case 1, 2, 3:
+			n, more = "engagement", fmt.Sprintf(`,"e":%d,"sd":%d`, rnd.IntN(60000), rnd.IntN(100))
+		case 4:
+			u += "?utm_source=newsletter&utm_medium=email&utm_campaign=autumn"
+		case 5:
+			ref = `"https://www.google.com/"`
+		}
+		body := fmt.Sprintf(`{"n":%q,"u":%q,"d":"example.org","r":%s,"t":"An article about something","w":1440,"v":1,"id":"%016x"%s}`, n, u, ref, rnd.Uint64(), more)
+		out[i] = fmt.Appendf(nil, "POST /api/event HTTP/1.1\r\nHost: count.example.org\r\nUser-Agent: %s\r\nAccept: */*\r\nAccept-Language: en-GB,en;q=0.9\r\n"+
+			"Accept-Encoding: gzip, deflate, br\r\nContent-Type: text/plain;charset=UTF-8\r\nOrigin: https://example.org\r\nReferer: https://example.org/\r\n"+
+			"Sec-Fetch-Mode: no-cors\r\nSec-Fetch-Site: same-site\r\nX-Forwarded-For: %d.%d.%d.%d\r\nContent-Length: %d\r\n\r\n%s",
+			ua, 80+who%100, who/100, who%250, who%200, len(body), body)
+	}
+	return out
+}
+
+// load sends n requests over 64 connections and returns when all are answered by a 202.
+func load(b *testing.B, addr string, reqs [][]byte, n int) {
+	b.Helper()
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			nc, err := net.Dial("tcp", addr)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			defer nc.Close()
+			br := bufio.NewReaderSize(nc, 4096)
+			id := make([]byte, 0, 4096)
+			for {
+				i := int(next.Add(1))
+				if i > n {
+					return
+				}
+				// Every id is new, so that nothing is a duplicate.
+				id = append(id[:0], reqs[i%len(reqs)]...)
+				if at := bytes.LastIndex(id, []byte(`"id":"`)); at > 0 {
+					copy(id[at+6:at+22], fmt.Appendf(make([]byte, 0, 16), "%016x", i))
+				}
+				if _, err := nc.Write(id); err != nil {
+					b.Error(err)
+					return
+				}
+				if err := readAccepted(br); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		}()
+	}
+	wg.Wait()
+}
+
+// readAccepted reads one answer, of which the length is known.
+func readAccepted(br *bufio.Reader) error {
+	length := 0
+	for first := true; ; first = false {
+		line, err := br.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		if first && !bytes.HasPrefix(line, []byte("HTTP/1.1 202 ")) {
+			return fmt.Errorf("answered %q", line)
+		}
+		if bytes.HasPrefix(line, []byte("Content-Length: ")) {
+			length = int(line[16] - '0')
+		}
+		if len(line) <= 2 {
+			break
+		}
+	}
+	_, err := br.Discard(length)
+	return err
+}
+
+// cpu returns the processor time of this process so far.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkFullPath measures acknowledged hits a second against a bare fasthttp server that
+// answers 202, with the same load by the same client on the same machine, which is
+// part of both figures. of-floor is their ratio: the median of several pairs, since
+// other work on the machine moves single ones. The processor time is the steadier figure.
+func BenchmarkFullPath(b *testing.B) {
+	reqs := requests()
+	serve := func(serve func(net.Listener) error) string {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		go func() { _ = serve(ln) }()
+		return ln.Addr().String()
+	}
+	bare := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) {
+		ctx.SetStatusCode(fasthttp.StatusAccepted)
+		ctx.SetBodyString("ok")
+	}}
+	floor := serve(bare.Serve)
+	c := realCollector(b)
+	full := serve(c.Serve)
+	defer func() {
+		_ = bare.Shutdown()
+		_ = c.Shutdown(context.Background())
+	}()
+	load(b, floor, reqs, 2000)
+	load(b, full, reqs, 2000)
+
+	const pairs = 5
+	var ratios, cpuRatios []float64
+	var fullRate, fullCPU float64
+	measure := func(addr string, n int) (rate, cpuPerHit float64) {
+		start, used := time.Now(), cpu()
+		load(b, addr, reqs, n)
+		return float64(n) / time.Since(start).Seconds(), float64(cpu()-used) / float64(n)
+	}
+	for b.Loop() {
+		for range pairs {
+			fr, fc := measure(floor, 20000)
+			r, c := measure(full, 20000)
+			ratios, cpuRatios = append(ratios, r/fr), append(cpuRatios, fc/c)
+			fullRate, fullCPU = r, c
+		}
+	}
+	b.ReportMetric(median(ratios), "of-floor")
+	b.ReportMetric(median(cpuRatios), "of-floor-cpu")
+	b.ReportMetric(fullRate, "hits/s")
+	b.ReportMetric(fullCPU/1000, "cpu-us/hit")
+}
+
+func median(v []float64) float64 {
+	for i := range v {
+		for j := i; j > 0 && v[j] < v[j-1]; j-- {
+			v[j], v[j-1] = v[j-1], v[j]
+		}
+	}
+	return v[len(v)/2]
+}
+
+// BenchmarkHandler measures the path of a hit without the network, with the spool.
+func BenchmarkHandler(b *testing.B) {
+	c := realCollector(b)
+	benchHandler(b, c)
+}
+
+// BenchmarkHandlerNoSpool measures it without writing anything.
+func BenchmarkHandlerNoSpool(b *testing.B) {
+	c := realCollector(b)
+	c.spool = nowhere{}
+	benchHandler(b, c)
+}
+
+type nowhere struct{}
+
+func (nowhere) Append(*event.Event) error { return nil }
+func (nowhere) Status() spool.Status      { return spool.Status{} }
+
+func benchHandler(b *testing.B, c *Collector) {
+	var reqs []*fasthttp.RequestCtx
+	peer := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}
+	for _, raw := range requests() {
+		var req fasthttp.Request
+		if err := req.Read(bufio.NewReader(bytes.NewReader(raw))); err != nil {
+			b.Fatal(err)
+		}
+		// Ids would make duplicates of everything after the first round.
+		req.SetBody(bytes.Replace(req.Body(), []byte(`"id"`), []byte(`"ix"`), 1))
+		ctx := new(fasthttp.RequestCtx)
+		ctx.Init2(fakeConn{peer}, nil, false)
+		req.CopyTo(&ctx.Request)
+		reqs = append(reqs, ctx)
+	}
+	for _, ctx := range reqs {
+		c.handle(ctx)
+	}
+	b.ReportAllocs()
+	i := 0
+	used := cpu()
+	for b.Loop() {
+		ctx := reqs[i%len(reqs)]
+		ctx.Response.Reset()
+		c.handle(ctx)
+		i++
+	}
+	b.ReportMetric(float64(cpu()-used)/float64(b.N), "cpu-ns/op")
+}
+
+// fakeConn is a connection that only has a peer.
+type fakeConn struct{ peer net.Addr }
+
+func (f fakeConn) Read([]byte) (int, error)         { return 0, io.EOF }
+func (f fakeConn) Write(p []byte) (int, error)      { return len(p), nil }
+func (f fakeConn) Close() error                     { return nil }
+func (f fakeConn) LocalAddr() net.Addr              { return f.peer }
+func (f fakeConn) RemoteAddr() net.Addr             { return f.peer }
+func (f fakeConn) SetDeadline(time.Time) error      { return nil }
+func (f fakeConn) SetReadDeadline(time.Time) error  { return nil }
+func (f fakeConn) SetWriteDeadline(time.Time) error { return nil }
