@@ -296,6 +296,9 @@ func (a *app) reload(next *Config) error {
 	oldGeo := a.geo
 	a.geo = geo
 	a.mu.Unlock()
+	if err := a.keys.Advance(); err != nil { // a new site's zone may be in another date
+		a.log.Error("the visitor keys did not advance", "err", err)
+	}
 	// A look-up may still be under way in the old file; no request lasts a minute.
 	time.AfterFunc(time.Minute, func() { oldGeo.Close() })
 	return nil

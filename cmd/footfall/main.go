@@ -51,7 +51,6 @@ func usagef(format string, a ...any) error { return usageError{fmt.Errorf(format
 type command struct {
 	name, args, what string
 	run              func(ctx context.Context, s streams, args []string) error
-	hidden           bool
 }
 
 func commands() []command {
