@@ -54,7 +54,7 @@ func TestAccuracyOnVisitors(t *testing.T) {
 // TestAccuracyOnTheLongTail measures on twenty years of browsers, each counted once.
 func TestAccuracyOnTheLongTail(t *testing.T) {
 	a := newAgents(t)
-	var browser, version, system, systemVersion tally
+	var browser, version, system, systemVersion, person tally
 	for _, r := range rows(t, "uap.tsv", 5) {
 		got := a.Lookup([]byte(r[4]))
 		if r[0] != "*" {
@@ -63,6 +63,7 @@ func TestAccuracyOnTheLongTail(t *testing.T) {
 				version.add(got.BrowserVersion == r[1])
 			}
 		}
+		person.add(got.Bot == "") // not all of them are: the list has robots that uap-core does not know
 		if r[2] != "*" {
 			system.add(got.OS == r[2])
 			if got.OS == r[2] && r[3] != "*" {
@@ -71,6 +72,7 @@ func TestAccuracyOnTheLongTail(t *testing.T) {
 		}
 	}
 	browser.atLeast(t, "long tail: browser", 97)
+	person.atLeast(t, "long tail: taken for people", 97)
 	version.atLeast(t, "long tail: browser version", 98)
 	system.atLeast(t, "long tail: system", 98)
 	systemVersion.atLeast(t, "long tail: system version", 75) // what uap-core has of these is its odd cases

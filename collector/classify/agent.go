@@ -27,8 +27,8 @@ type Agent struct {
 	Bot string
 
 	// MailProxy says that a mail provider's machine asks on behalf of a reader, so that the
-	// address and the agent say nothing of them. Such an agent is a robot on web
-	// pages (Bot is [BotMail]) and an opened message on an email pixel.
+	// address and the agent say nothing of them. Such an agent is a robot on web pages (Bot is
+	// [BotMail]) and an opened message on an email pixel, which a robot of any other kind is not.
 	MailProxy bool
 }
 
@@ -58,7 +58,7 @@ func NewAgents(cacheSize int) (*Agents, error) {
 	if err != nil {
 		return nil, err
 	}
-	bots, err := loadRobots(table)
+	bots, err := loadRobots()
 	if err != nil {
 		return nil, err
 	}

@@ -8,5 +8,7 @@
 //     referrer only host and path are kept; of a click identifier only its parameter's name.
 //   - Every answer is valid UTF-8 and bounded, whatever the input.
 //   - No look-up leaves the machine. Tables are data files, embedded, beside their licences.
+//     The lists of robots are those of two npm packages; internal/lists/refresh writes them anew
+//     after a new version is installed, and a test holds the two against each other.
 //   - Everything is safe for concurrent use, and there is no mutable package state.
 package classify

@@ -18,10 +18,12 @@ type pattern struct {
 	after   bool   // none after it
 	// Texts of which none may stand right before or after the literal.
 	notBefore, notAfter []string
-	re                  *regexp.Regexp
-	fold                bool // re is for the lower-case text
-	kind                string
-	weak                bool // other patterns know the kind better
+
+	re   *regexp.Regexp
+	fold bool // re is for the lower-case text
+	kind string
+	weak bool // other patterns know the kind better
+	sure bool // tells robots from apps too
 }
 
 // matchAt reports whether the pattern, whose literal's first three bytes are at i, matches.
@@ -84,8 +86,9 @@ func (f *filter) add(p pattern) error {
 }
 
 // find returns the kind of the first pattern found in the text, given as it came and in
-// lower case, and "" for none. A weak pattern counts only if no other is found.
-func (f *filter) find(raw, low []byte) string {
+// lower case, and "" for none. A weak pattern counts only if no other is found, and with app
+// only if it is sure.
+func (f *filter) find(raw, low []byte, app bool) string {
 	weak := ""
 	for i := 0; i+3 <= len(low); i++ {
 		t := trigram(low[i], low[i+1], low[i+2])
@@ -94,7 +97,7 @@ func (f *filter) find(raw, low []byte) string {
 		}
 		list := f.patterns[t]
 		for j := range list {
-			if p := &list[j]; weak != "" && p.weak || !p.matchAt(raw, low, i) {
+			if p := &list[j]; p.weak && (weak != "" || app && !p.sure) || !p.matchAt(raw, low, i) {
 				continue
 			} else if !p.weak {
 				return p.kind

@@ -51,3 +51,12 @@ func byHand(expr string) []pattern {
 	}
 	return nil
 }
+
+// isSure tells the patterns of isbot that no app's name is likely to match.
+func isSure(literal string) bool {
+	switch literal {
+	case "bot", "bot_", "bots", "bots_", "crawl", "spider", "http", "scrape", "headless", "selenium", "playwright", "archive", "library":
+		return true
+	}
+	return false
+}

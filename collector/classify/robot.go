@@ -10,7 +10,8 @@ import (
 const (
 	BotEmpty    = "empty"    // no User-Agent
 	BotUnknown  = "unknown"  // neither browser nor system is known
-	BotMail     = "mail"     // a mail provider's proxy
+	BotMail     = "mail"     // a mail provider's proxy, on behalf of a reader
+	BotPrefetch = "prefetch" // a mail provider's machine, before anybody reads
 	BotCrawler  = "crawler"  // search engines, archives, SEO
 	BotAI       = "ai"       // gathers or answers for a language model
 	BotPreview  = "preview"  // makes the preview of a link
@@ -21,25 +22,27 @@ const (
 	BotLibrary  = "library"  // an HTTP library or command
 )
 
-// robots tells robots from people. The order is what measured best: what known browsers fully
-// explain is a person; mail proxies come before the lists, all of which take them for other
-// robots; then, with the device's model blanked ("CUBOT"), the lists.
+// robots tells robots from people. The order is what measured best: agents that are known
+// whole; what known browsers fully explain is a person; mail proxies come before the lists, all of
+// which take them for other robots; then, with the device's model blanked ("CUBOT"), the lists.
 type robots struct {
-	mail   []string        // parts of agents of mail proxies
-	whole  map[string]bool // agents of mail proxies that are nothing else
+	mail   []string          // parts of agents of mail proxies
+	whole  map[string]string // kinds of whole agents
 	filter *filter
 	left   []string // patterns of the lists that are not used, for the tests
 }
 
-func loadRobots(t *agentTable) (*robots, error) {
-	r := &robots{whole: make(map[string]bool), filter: newFilter()}
+func loadRobots() (*robots, error) {
+	r := &robots{whole: make(map[string]string), filter: newFilter()}
 	lines, err := readTable("mail.txt", 1)
 	if err != nil {
 		return nil, err
 	}
 	for _, l := range lines {
 		if whole, ok := strings.CutPrefix(l[0], "="); ok {
-			r.whole[whole] = true
+			r.whole[whole] = BotMail
+		} else if whole, ok := strings.CutPrefix(l[0], "!"); ok {
+			r.whole[whole] = BotPrefetch
 		} else {
 			r.mail = append(r.mail, l[0])
 		}
@@ -103,7 +106,7 @@ func (r *robots) addExpr(expr string, fold bool, as pattern) error {
 		}
 	}
 	for _, p := range patterns {
-		p.kind, p.weak = as.kind, as.weak
+		p.kind, p.weak, p.sure = as.kind, as.weak, isSure(p.literal)
 		if r.filter.add(p) != nil {
 			r.left = append(r.left, expr)
 			break
@@ -129,11 +132,14 @@ func (r *robots) kind(s *scan, a *Agent) (kind string, mail bool) {
 	if len(trimmed) == 0 {
 		return BotEmpty, false
 	}
+	if kind, ok := r.whole[string(trimmed)]; ok {
+		return kind, kind == BotMail
+	}
 	known := a.Browser != "" || a.OS != ""
 	if s.explained && known {
 		return "", false // no mail proxy among them: what names it is a word of its own
 	}
-	if r.whole[string(trimmed)] || r.isMail(s) {
+	if r.isMail(s) {
 		return BotMail, true
 	}
 	// Off the stack, since expressions let what they read escape.
@@ -142,7 +148,10 @@ func (r *robots) kind(s *scan, a *Agent) (kind string, mail bool) {
 	for i := s.model.from; i < s.model.to && !s.tainted; i++ {
 		raw[i], low[i] = ' ', ' '
 	}
-	if kind = r.filter.find(raw, low); kind == "" && !known {
+	// An app that shows a web view has its own name in the agent, and what is in it ("BBCNews",
+	// "Insights") says nothing.
+	app := a.Browser == "Mobile App"
+	if kind = r.filter.find(raw, low, app); kind == "" && !known {
 		kind = BotUnknown
 	}
 	return kind, false

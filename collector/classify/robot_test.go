@@ -78,7 +78,7 @@ func TestFilterFindsWhatItsPatternsMatch(t *testing.T) {
 			re := regexp.MustCompile(expr)
 			for _, ua := range agents {
 				raw := []byte(ua)
-				got := f.find(raw, asciiLower(raw)) != ""
+				got := f.find(raw, asciiLower(raw), false) != ""
 				if want := re.MatchString(ua); got != want {
 					t.Errorf("%s: %q: found %v, the expression says %v", file.name, l[0], got, want)
 				}
@@ -138,7 +138,7 @@ func TestTranslationsAgreeWithTheOriginals(t *testing.T) {
 			}
 		}
 		for j, text := range texts {
-			if got := f.find([]byte(text), asciiLower([]byte(text))) != ""; got != want[i][j] {
+			if got := f.find([]byte(text), asciiLower([]byte(text)), false) != ""; got != want[i][j] {
 				t.Errorf("%q on %q: %v, JavaScript says %v", expr, text, got, want[i][j])
 			}
 		}
@@ -147,7 +147,7 @@ func TestTranslationsAgreeWithTheOriginals(t *testing.T) {
 
 // TestKindsAreNamed holds every kind in the tables against the constants.
 func TestKindsAreNamed(t *testing.T) {
-	kinds := []string{BotEmpty, BotUnknown, BotMail, BotCrawler, BotAI, BotPreview, BotFeed, BotMonitor, BotScanner, BotHeadless, BotLibrary}
+	kinds := []string{BotEmpty, BotUnknown, BotMail, BotPrefetch, BotCrawler, BotAI, BotPreview, BotFeed, BotMonitor, BotScanner, BotHeadless, BotLibrary}
 	for _, list := range newAgents(t).bots.filter.patterns {
 		for _, p := range list {
 			if !slices.Contains(kinds, p.kind) {
@@ -197,6 +197,27 @@ func TestModelNamesAreNotRobots(t *testing.T) {
 		ua := "Mozilla/5.0 (Linux; Android 9; " + model + ") AppleWebKit/537.36 (KHTML, like Gecko) Chrome/91.0.4472.120 Mobile Safari/537.36"
 		if got := a.Lookup([]byte(ua)); got.Bot == "" {
 			t.Errorf("%s is taken for a person", ua)
+		}
+	}
+}
+
+func TestNamesOfAppsAreNotRobots(t *testing.T) {
+	a := newAgents(t)
+	const (
+		ios     = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_7 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 "
+		android = "Mozilla/5.0 (Linux; Android 14; SM-A546B Build/UP1A.231005.007; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/130.0.6723.86 Mobile Safari/537.36 "
+	)
+	for _, view := range []string{ios, android} {
+		for _, app := range []string{"BBCNews/7.1", "AppleNews/1.0", "NewsBreak/24.3", "Insights/3", "GoogleMaps/25", "com.zdf.mediathek/2.1",
+			"DB-Navigator/24.1", "AmazonWebView/Amazon Shopping/24.1", "eBayiOS", "WebView MetaIAB", "DownloadManager"} {
+			if got := a.Lookup([]byte(view + app)); got.Bot != "" || got.Browser != "Mobile App" {
+				t.Errorf("%s: %+v", app, got)
+			}
+		}
+		for _, robot := range []string{"(compatible; Unheard-Bot/1.0)", "somecrawler/1.0", "(+https://example.net/about)", "curl/8.1", "python-requests/2.1"} {
+			if got := a.Lookup([]byte(view + robot)); got.Bot == "" {
+				t.Errorf("%s is taken for a person", robot)
+			}
 		}
 	}
 }
