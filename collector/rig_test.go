@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -29,6 +30,9 @@ import (
 // Two goroutines of fasthttp outlive a server: the one that keeps the Date header is there
 // once a process, and the one that ends idle workers sleeps ten seconds before it looks.
 func TestMain(m *testing.M) {
+	if what := os.Getenv(loadEnv); what != "" {
+		os.Exit(generateLoad(what))
+	}
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
