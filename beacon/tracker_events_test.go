@@ -20,7 +20,8 @@ func testHash(t *testing.T, b *browsertest.Browser) {
 		await page.evaluate(() => history.pushState({}, '', '/app#/settings'));
 		await hits(7);
 		await page.goBack();
-		await hits(9);`, nil)
+		await hits(9);
+		await leave(10);`, nil)
 	hits := s.all(t, 10)
 	s.wellFormed(t, hits)
 	equal(t, "views", s.views(hits), []string{
@@ -67,7 +68,8 @@ func testClicks(t *testing.T, b *browsertest.Browser) {
 		await hits(8);
 		await page.bringToFront();
 		await page.click('#inner');
-		await page.waitForURL('**/leave');`, nil)
+		await page.waitForURL('**/leave');
+		await hits(12);`, nil)
 	var lines []string
 	for _, l := range s.views(s.all(t, 10)) {
 		if !strings.Contains(l, "pageview http://shop.test") { // the pages that the links led to
@@ -118,6 +120,7 @@ func testEvents(t *testing.T, b *browsertest.Browser) {
 		});
 		await page.evaluate(() => footfall('Bare'));
 		await hits(8);
+		await leave(9);
 		return {answers};`, &got)
 	hits := s.all(t, 9)
 	s.wellFormed(t, hits)
@@ -150,7 +153,8 @@ func testTag(t *testing.T, b *browsertest.Browser) {
 		await hits(1);
 		await page.evaluate(() => footfall('X'));
 		await hits(2);
-		await sleep(300);`, nil)
+		await sleep(300);
+		await leave(3);`, nil)
 	hits := s.all(t, 3)
 	s.wellFormed(t, hits)
 	equal(t, "hits", s.lines(), []string{
@@ -195,6 +199,7 @@ func testOptOut(t *testing.T, b *browsertest.Browser) {
 		await hits(1);
 		await page.evaluate(() => { localStorage.footfall_ignore = 'true'; footfall('No'); localStorage.footfall_ignore = 'false'; footfall('Yes'); });
 		await hits(2);
+		await leave(3);
 		return done;`, &got)
 	hits := s.all(t, 3)
 	equal(t, "hits", s.lines(), []string{"pageview /counted", "Yes /counted", "engagement /counted"})
@@ -224,7 +229,7 @@ func testInjection(t *testing.T, b *browsertest.Browser) {
 				s.file["/inject.js"] = c.js
 				s.head += `<script defer src="/inject.js"></script>`
 			}
-			s.run(t, b, `await page.goto(args.url + '/i'); await hits(1); await sleep(200);`, nil)
+			s.run(t, b, `await page.goto(args.url + '/i'); await hits(1); await sleep(200); await leave(2);`, nil)
 			hits := s.all(t, 2)
 			s.wellFormed(t, hits)
 			want := []string{"pageview /i d=m.example", "engagement /i d=m.example"}

@@ -34,7 +34,8 @@ func testEngagement(t *testing.T, b *browsertest.Browser) {
 		await sleep(1500);
 		await page.goto(args.url + '/next');
 		await hits(3);
-		await page.close();`, nil)
+		await page.close();
+		await hits(4);`, nil)
 	took := time.Since(began).Milliseconds()
 	hits := s.all(t, 4)
 	s.wellFormed(t, hits)
@@ -71,8 +72,7 @@ func testScrollSPA(t *testing.T, b *browsertest.Browser) {
 		await until(() => page.evaluate(() => scrollY == 8100));
 		await page.evaluate(() => { history.pushState({}, '', '/top'); setTimeout(() => scrollTo(0, 0), 20) });
 		await hits(3);
-		await page.goto('about:blank');
-		await sleep(200);`, nil)
+		await leave(4);`, nil)
 	hits := s.all(t, 4)
 	s.wellFormed(t, hits)
 	equal(t, "hits", s.lines(), []string{"pageview /long", "engagement /long", "pageview /top r=/long", "engagement /top r=/long"})
@@ -161,7 +161,7 @@ func testFocus(t *testing.T, b *browsertest.Browser) {
 		await page.bringToFront();
 		await until(() => page.evaluate(() => document.hasFocus()));
 		await sleep(600);
-		await page.goto('about:blank');
+		await leave(2);
 		return [away, Date.now() - began];`, &times)
 	away, all := times[0], times[1]
 	hits := s.all(t, 2)
@@ -188,7 +188,8 @@ func testBackgroundTab(t *testing.T, b *browsertest.Browser) {
 		const none = await (await fetch(args.url + '/_hits')).json();
 		if (none.length) throw new Error('counted while hidden: ' + none);
 		await page.evaluate(() => { window.state = 'visible'; document.dispatchEvent(new Event('visibilitychange', {bubbles: true})) });
-		await hits(2);`, nil)
+		await hits(2);
+		await leave(3);`, nil)
 	hits := s.all(t, 3)
 	s.wellFormed(t, hits)
 	equal(t, "hits", s.lines(), []string{"pageview /later", "Kept /later", "engagement /later"})
@@ -214,7 +215,7 @@ func testBFCache(t *testing.T, b *browsertest.Browser) {
 		await page.goBack({waitUntil: 'commit'}); // there is no load to wait for
 		await hits(5);
 		const state = await page.evaluate(() => ({persisted: window.persisted === true, kept: window.kept === true}));
-		await page.goto('about:blank');
+		await leave(6);
 		return {...state, shown: Date.now() - back};`, &got)
 	if !got.Persisted || !got.Kept {
 		t.Fatalf("the page did not come from the back/forward cache: %+v", got)
@@ -244,8 +245,7 @@ func testOtherOrigin(t *testing.T, b *browsertest.Browser) {
 		await hits(1);
 		const status = await page.evaluate(() => new Promise((ok) => footfall('Y', {callback: (r) => ok(r.status)})));
 		await hits(2);
-		await page.goto('about:blank');
-		await hits(3);
+		await leave(3);
 		return status;`, &status)
 	hits := s.all(t, 3)
 	s.wellFormed(t, hits)
@@ -320,7 +320,7 @@ func testRetry(t *testing.T, b *browsertest.Browser) {
 
 func testLocalhost(t *testing.T, b *browsertest.Browser) {
 	s := newSite(t)
-	s.run(t, b, `await page.goto('http://localhost:' + args.port + '/'); await hits(1);`, nil)
+	s.run(t, b, `await page.goto('http://localhost:' + args.port + '/'); await hits(1); await leave(2);`, nil)
 	hits := s.all(t, 2)
 	s.wellFormed(t, hits)
 	equal(t, "hits", s.lines(), []string{"pageview " + s.on("localhost") + "/", "engagement " + s.on("localhost") + "/"})

@@ -15,7 +15,10 @@ const prelude = `
 	const hits = (n) => until(async () => {
 		const lines = await (await fetch(args.url + '/_hits')).json();
 		return lines.length >= n && lines;
-	}, 15000).catch(async () => { throw new Error('waiting for ' + n + ' hits, got ' + JSON.stringify(await (await fetch(args.url + '/_hits')).json())) });
+	}, 20000).catch(async () => { throw new Error('waiting for ' + n + ' hits, got ' + JSON.stringify(await (await fetch(args.url + '/_hits')).json())) });
+	// Leaves the page as a reader does. The end of the script would end the browser's
+	// requests, too.
+	const leave = async (n) => { await page.goto('about:blank'); await hits(n) };
 `
 
 func (s *site) run(t *testing.T, b *browsertest.Browser, js string, out any, allow ...string) {
@@ -79,12 +82,15 @@ func testPageView(t *testing.T, b *browsertest.Browser) {
 		await page.goto(args.url + '/some/page?utm_source=x&q=1#part');
 		await hits(1);
 		await sleep(500);
+		const seen = [...requests];
 		const state = await page.evaluate(async () => ({
 			script: document.cookie, local: localStorage.length, session: sessionStorage.length,
 			databases: (await indexedDB.databases()).map(d => d.name), caches: (await caches.keys()).length,
 			global: Object.getOwnPropertyNames(window).filter(n => /^(ff|foot)/i.test(n)).join(),
 		}));
-		return {requests, cookies: (await context.cookies()).map(c => c.name), ...state};`, &got)
+		const cookies = (await context.cookies()).map(c => c.name);
+		await leave(2);
+		return {requests: seen, cookies, ...state};`, &got)
 	hits := s.all(t, 2)
 	s.wellFormed(t, hits)
 	equal(t, "hits", s.lines(), []string{"pageview /some/page?utm_source=x&q=1", "engagement /some/page?utm_source=x&q=1"})
@@ -133,7 +139,7 @@ func testSPA(t *testing.T, b *browsertest.Browser) {
 		await hits(9);
 		await go(() => { history.pushState({}, '', '/quick1'); history.pushState({}, '', '/quick2') });
 		await hits(13);
-		return await page.title();`, nil)
+		await leave(14);`, nil)
 	hits := s.all(t, 14)
 	s.wellFormed(t, hits)
 	equal(t, "views", s.views(hits), []string{

@@ -115,7 +115,11 @@ async function run(request) {
     return { error: String(e?.stack ?? e), problems };
   } finally {
     clearTimeout(timer);
-    await Promise.allSettled([context, ...extra.splice(0)].map((c) => c.close()));
+    const contexts = [context, ...extra.splice(0)];
+    // Pages first: what they send while closing is cut off with their profile.
+    await Promise.allSettled(contexts.flatMap((c) => c.pages()).map((p) => p.close()));
+    await sleep(100);
+    await Promise.allSettled(contexts.map((c) => c.close()));
   }
 }
 const extra = [];
