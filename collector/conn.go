@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -57,7 +58,7 @@ func (l *listener) Accept() (net.Conn, error) {
 type conn struct {
 	net.Conn
 	set    *connSet
-	linger bool // used by the goroutine that serves the connection only
+	linger atomic.Bool
 }
 
 // Close closes the connection. Where the client may still be sending what nobody will
@@ -67,7 +68,7 @@ func (c *conn) Close() error {
 	c.set.mu.Lock()
 	delete(c.set.conns, c)
 	c.set.mu.Unlock()
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.linger {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.linger.Load() {
 		if half.CloseWrite() == nil && c.Conn.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
 			_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes)
 		}

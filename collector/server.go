@@ -249,7 +249,7 @@ func (c *Collector) unready() string {
 // unreadable answers a request that fasthttp could not read to its end. The connection is closed after it.
 func (c *Collector) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	if cn, ok := ctx.Conn().(*conn); ok {
-		cn.linger = true
+		cn.linger.Store(true)
 	}
 	ctx.Response.Reset()
 	// Of a request whose chunks add up to too much fasthttp has dropped the header by now. Only
