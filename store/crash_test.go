@@ -375,7 +375,8 @@ func TestTokenThatLies(t *testing.T) {
 func TestUnreachableServer(t *testing.T) {
 	server := storetest.StartServer(t)
 	server.Kill()
-	s := openStore(t, Options{URL: server.NewURL()})
+	// Waits so long that only the news of the server's return can end them in time.
+	s := openStore(t, Options{URL: server.NewURL(), RetryMin: time.Hour, RetryMax: time.Hour})
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()
 	err := s.Write(ctx, testBatch(15, 10))

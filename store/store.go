@@ -50,8 +50,9 @@ func (o Options) LogValue() slog.Value { return slog.StringValue("store.Options{
 
 const (
 	readerConns   = 8
-	writerConns   = 3 // an insert, the question what became of one, and a ping
-	probeInterval = 5 * time.Second
+	writerConns   = 3               // an insert, the question what became of one, and a ping
+	probeInterval = 5 * time.Second // while nobody else speaks to the database
+	probeDown     = time.Second     // while it is down
 )
 
 // Store is a database of events. Its methods may be called from several goroutines.
@@ -72,14 +73,16 @@ type Store struct {
 	// Two pools, so that no number of slow reports can keep the writer from its connection.
 	reader, writer driver.Conn
 
-	gate     chan struct{} // holds one token: whoever has it may prepare the database
-	state    atomic.Pointer[prepared]
-	health   atomic.Int32 // unknown, up or down
-	heard    atomic.Int64 // when the server last answered, Unix nanoseconds
-	encoders sync.Pool    // of *encoder
+	gate       chan struct{} // holds one token: whoever has it may prepare the database
+	state      atomic.Pointer[prepared]
+	health     atomic.Int32 // unknown, up or down
+	complained atomic.Int64 // when refused last logged, Unix nanoseconds
+	heard      atomic.Int64 // when the server last answered, Unix nanoseconds
+	encoders   sync.Pool    // of *encoder
 
 	mu        sync.Mutex
 	attempted map[uint64]struct{} // batches that Write began and has not finished
+	came      chan struct{}       // closed, and replaced, when the database comes back
 
 	days dayTracker
 
@@ -131,6 +134,7 @@ func open(o Options, migrations []migration) (*Store, error) {
 		http:          opt.Protocol == clickhouse.HTTP,
 		gate:          make(chan struct{}, 1),
 		attempted:     map[uint64]struct{}{},
+		came:          make(chan struct{}),
 		done:          make(chan struct{}),
 	}
 	if s.now == nil {
@@ -314,24 +318,35 @@ func (s *Store) note(err error) {
 		s.heard.Store(time.Now().UnixNano())
 		if s.health.Swap(up) != up {
 			s.log.Info("the database is reachable")
+			s.mu.Lock()
+			close(s.came)
+			s.came = make(chan struct{})
+			s.mu.Unlock()
 		}
 	} else if s.health.Swap(down) != down {
 		s.log.Warn("the database cannot be used; events wait in the spool", "error", err)
 	}
 }
 
+// comesBack returns a channel that is closed when the database comes back.
+func (s *Store) comesBack() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.came
+}
+
 // probe keeps Up true to the facts while nobody uses the store.
 func (s *Store) probe(ctx context.Context) {
 	defer close(s.done)
-	tick := time.NewTicker(probeInterval)
+	tick := time.NewTicker(probeDown)
 	defer tick.Stop()
 	for {
-		if time.Since(time.Unix(0, s.heard.Load())) >= probeInterval {
+		if !s.Up() || time.Since(time.Unix(0, s.heard.Load())) >= probeInterval {
 			c, cancel := context.WithTimeout(ctx, probeInterval)
 			err := s.Ping(c)
 			cancel()
 			if isPermanent(err) && ctx.Err() == nil {
-				s.log.Error("the database cannot be used", "error", err)
+				s.refused(err)
 			}
 		}
 		select {
@@ -339,5 +354,13 @@ func (s *Store) probe(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+// refused logs that somebody has to act, at most once a minute.
+func (s *Store) refused(err error) {
+	now := time.Now().UnixNano()
+	if last := s.complained.Load(); now-last > int64(time.Minute) && s.complained.CompareAndSwap(last, now) {
+		s.log.Error("the database cannot be used until somebody has mended it", "error", err)
 	}
 }

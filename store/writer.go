@@ -32,6 +32,9 @@ func (s *Store) Write(ctx context.Context, b *event.Batch) error {
 	if b.ID == 0 {
 		return errors.New("store: a batch needs an id that is not zero")
 	}
+	if len(b.Events) == 0 {
+		return nil
+	}
 	ask := s.begin(b.ID) || b.Replayed
 	for _, rows := range monthsOf(b.Events) {
 		if err := s.writeMonth(ctx, b, rows, ask); err != nil {
@@ -113,6 +116,7 @@ func (s *Store) writeMonth(ctx context.Context, b *event.Batch, rows []int32, as
 	p := &pending{batch: b, all: rows, rows: rows, ask: ask}
 	var last error
 	for failures := 0; ; failures++ {
+		comesBack := s.comesBack() // taken before, so that it cannot be missed
 		reason, err := s.attempt(ctx, p)
 		if err == nil {
 			return nil
@@ -137,9 +141,10 @@ func (s *Store) writeMonth(ctx context.Context, b *event.Batch, rows []int32, as
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
+		case <-comesBack: // no need to wait longer
 		case <-ctx.Done():
-			timer.Stop()
 		}
+		timer.Stop()
 	}
 }
 
