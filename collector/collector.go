@@ -79,6 +79,10 @@ type Limits struct {
 	IDs              int           // ids of hits remembered; default 1,048,576
 }
 
+// VisitMemory is how long a visit is remembered: events older than that give [Collector.Restore]
+// nothing to go on with.
+const VisitMemory = visitMemory * time.Second
+
 const (
 	maxBody   = 64 << 10 // bytes of a hit
 	maxHeader = 16 << 10 // bytes of a request line and all header fields

@@ -35,8 +35,6 @@ const (
 	// restoreTimeout bounds the wait for the store at start: visits that cannot be
 	// restored begin anew, and hits must not wait for a database.
 	restoreTimeout = 5 * time.Second
-	// visitMemory is how far back a visit that goes on can have had its last event.
-	visitMemory = 30 * time.Minute
 )
 
 // app is a running Footfall: the parts along the path of a hit, and the staff's side.
@@ -208,8 +206,8 @@ func logServe(log *slog.Logger, which string, err error) {
 	}
 }
 
-// restore gives the collector the visits of the last half hour: from the store what is
-// stored, from the spool what is not yet.
+// restore gives the collector the visits that may go on: from the store what is stored,
+// from the spool what is not yet.
 func (a *app) restore(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
 	defer cancel()
@@ -219,7 +217,7 @@ func (a *app) restore(ctx context.Context) {
 		n++
 		return nil
 	}
-	if err := a.store.Recent(ctx, a.now().Add(-visitMemory), restore); err != nil {
+	if err := a.store.Recent(ctx, a.now().Add(-collector.VisitMemory), restore); err != nil {
 		a.log.Warn("the store does not answer yet: visits under way begin anew", "err", err)
 	}
 	if err := a.spool.Pending(restore); err != nil {
