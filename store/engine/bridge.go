@@ -48,6 +48,8 @@ func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	out := &answer{w: w, rc: http.NewResponseController(w)}
 	if err := b.serve(r, out); err != nil {
+		// A client that is still sending would see its connection break, and not the answer.
+		_, _ = io.CopyN(io.Discard, r.Body, b.maxInsert)
 		out.fail(asException(err))
 	}
 }

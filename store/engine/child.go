@@ -148,12 +148,7 @@ func ownStderr(stderr io.Writer) (io.Writer, error) {
 	if !ok {
 		return stderr, nil
 	}
-	fd, err := syscall.Dup(int(f.Fd()))
-	if err != nil {
-		return nil, err
-	}
-	syscall.CloseOnExec(fd)
-	return os.NewFile(uintptr(fd), "stderr"), nil
+	return dupFile(f)
 }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

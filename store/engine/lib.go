@@ -45,7 +45,7 @@ func loadLibrary(path string) (*lib, error) {
 	if err := checkCPU(requiredCPU()); err != nil {
 		return nil, err
 	}
-	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
+	symbol, err := openLibrary(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot load the engine's library: %w", err)
 	}
@@ -74,7 +74,7 @@ func loadLibrary(path string) (*lib, error) {
 		{&l.destroyInsert, "chdb_destroy_insert_stream"},
 		{&l.setSignals, "chdb_set_signal_handlers_enabled"},
 	} {
-		sym, err := purego.Dlsym(handle, f.name)
+		sym, err := symbol(f.name)
 		if err != nil {
 			return nil, fmt.Errorf("the engine's library is too old: it lacks %s; run `make parts`", f.name)
 		}

@@ -16,13 +16,8 @@ const LibraryEnv = "CHDB_LIB_PATH"
 // ErrNoLibrary is wrapped by what FindLibrary returns when there is no library to be found.
 var ErrNoLibrary = errors.New("the embedded engine's library is not installed")
 
-// libraryName is the file to look for on this system.
-func libraryName() string {
-	if runtime.GOOS == "darwin" {
-		return "libchdb.dylib"
-	}
-	return "libchdb.so"
-}
+// libraryName is the file to look for.
+const libraryName = "libchdb.so"
 
 // FindLibrary returns the path of ClickHouse's embedded library. It looks at $CHDB_LIB_PATH, then
 // where `make parts` puts it (below the working directory, the program's directory and that one's
@@ -45,7 +40,7 @@ func libraryRoots() []string {
 }
 
 func systemLibraryDirs() []string {
-	return []string{"/usr/local/lib", "/usr/lib", "/usr/lib64", "/usr/lib/" + gnuArch() + "-linux-gnu", "/opt/homebrew/lib"}
+	return []string{"/usr/local/lib", "/usr/lib", "/usr/lib64", "/usr/lib/" + gnuArch() + "-linux-gnu"}
 }
 
 func gnuArch() string {
@@ -56,7 +51,7 @@ func gnuArch() string {
 }
 
 func findLibrary(asked string, roots, system []string) (string, error) {
-	name := libraryName()
+	const name = libraryName
 	if asked != "" {
 		path, err := libraryAt(asked, name)
 		if err != nil {
@@ -130,20 +125,13 @@ func checkLibraryFile(path string) error {
 		return err
 	}
 	magic := make([]byte, 4)
-	if _, err := f.ReadAt(magic, 0); err != nil || !isSharedObject(string(magic)) {
+	if _, err := f.ReadAt(magic, 0); err != nil || string(magic) != "\x7fELF" {
 		return fmt.Errorf("%s is not a shared library; run `make parts`", path)
 	}
 	if fi.Size() < minLibrarySize {
 		return fmt.Errorf("%s has only %d bytes and cannot be the engine's library; run `make parts`", path, fi.Size())
 	}
 	return nil
-}
-
-func isSharedObject(magic string) bool {
-	if runtime.GOOS == "darwin" {
-		return magic == "\xcf\xfa\xed\xfe" || magic == "\xca\xfe\xba\xbe"
-	}
-	return magic == "\x7fELF"
 }
 
 // cpuFeature is one processor feature that the library's code is compiled for.

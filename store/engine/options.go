@@ -63,7 +63,7 @@ func (s *Supervisor) defaults() error {
 	if o.LibPath == "" {
 		s.library, err = FindLibrary()
 	} else {
-		s.library, err = libraryAt(o.LibPath, libraryName())
+		s.library, err = libraryAt(o.LibPath, libraryName)
 	}
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)

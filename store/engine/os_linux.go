@@ -4,8 +4,12 @@ import (
 	"errors"
 	"net"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 
+	"github.com/ebitengine/purego"
 	"golang.org/x/sys/unix"
 )
 
@@ -64,14 +68,58 @@ func muteStdio() error {
 	return nil
 }
 
+// dupFile returns another descriptor of the same open file.
+func dupFile(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
 // setUmask sets the mask for files that the process creates.
 func setUmask(mask int) { unix.Umask(mask) }
 
-// totalMemory is the machine's memory in bytes, or 0 if it is not known.
+// totalMemory is the memory in bytes that the process may use: the machine's, or less if one of its
+// control groups has a limit. 0 if it is not known.
 func totalMemory() int64 {
+	var total int64
 	var si unix.Sysinfo_t
-	if unix.Sysinfo(&si) != nil {
-		return 0
+	if unix.Sysinfo(&si) == nil {
+		total = int64(si.Totalram) * int64(si.Unit)
 	}
-	return int64(si.Totalram) * int64(si.Unit)
+	own, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return total
+	}
+	for line := range strings.Lines(string(own)) {
+		group, ok := strings.CutPrefix(strings.TrimSpace(line), "0::") // version 2
+		if !ok {
+			continue
+		}
+		for ; ; group = filepath.Dir(group) {
+			b, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", group, "memory.max"))
+			if err == nil {
+				if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && (total == 0 || n < total) {
+					total = n
+				}
+			}
+			if group == "/" || group == "." {
+				break
+			}
+		}
+	}
+	return total
 }
+
+// openLibrary maps a shared library and returns a function that finds its symbols.
+func openLibrary(path string) (symbol func(name string) (uintptr, error), err error) {
+	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
+	if err != nil {
+		return nil, err
+	}
+	return func(name string) (uintptr, error) { return purego.Dlsym(handle, name) }, nil
+}
+
+// supported is nil where the library runs.
+func supported() error { return nil }

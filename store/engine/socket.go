@@ -10,8 +10,8 @@ import (
 )
 
 // maxSocketPath is the longest path that fits into a sockaddr_un together with its final zero: 108
-// bytes on Linux, 104 on darwin.
-const maxSocketPath = 103
+// bytes on Linux.
+const maxSocketPath = 107
 
 // reachable calls f with a name for path that is short enough for bind and connect. A long path is
 // named through an open descriptor of its folder, which works without changing the working

@@ -59,6 +59,9 @@ func Start(o Options) (*Supervisor, error) {
 	if o.DataDir == "" {
 		return nil, errors.New("engine: DataDir is empty")
 	}
+	if err := supported(); err != nil {
+		return nil, err
+	}
 	if err := checkCPU(requiredCPU()); err != nil {
 		return nil, err
 	}
