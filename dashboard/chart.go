@@ -25,6 +25,7 @@ type chart struct {
 	Metric         string // label
 	Summary        string // for those who do not see it
 	Period, Before string // legend; Before is "" without comparison
+	NoBefore       string // the period compared with, if nothing was counted in it
 	Running        bool
 	Empty          bool
 	Height, Base   int
@@ -97,7 +98,12 @@ func newChart(v view, m metric, o *store.Overview) (*chart, error) {
 			top = math.Max(top, *x)
 		}
 	}
-	if prev, ok := v.previous(); ok {
+	prev, compared := v.previous()
+	if compared && nothing(o.Previous) {
+		c.NoBefore = dates(prev)
+		compared = false // a line along the axis would say nothing
+	}
+	if compared {
 		c.Before = dates(prev)
 		for i := range n {
 			d.Prev = append(d.Prev, nil)

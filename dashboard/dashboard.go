@@ -183,6 +183,8 @@ func (h *handler) routes() (http.Handler, error) {
 			h.export(w, r, s)
 		case "series.csv":
 			h.seriesCSV(w, r, s)
+		case "values":
+			h.values(w, r, s)
 		case "live":
 			h.live(w, r, s)
 		default:

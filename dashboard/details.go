@@ -247,6 +247,34 @@ func (h *handler) details(w http.ResponseWriter, r *http.Request, s Site) {
 	h.render(w, r, http.StatusOK, "details", p)
 }
 
+// values answers GET /{site}/values?by=DIMENSION: the commonest values, for the filter form
+// to offer. Countries are offered by name.
+func (h *handler) values(w http.ResponseWriter, r *http.Request, s Site) {
+	v, ok := h.view(w, r, s, "values")
+	if !ok {
+		return
+	}
+	l, err := parseListing(r)
+	if err != nil {
+		h.problem(w, r, http.StatusBadRequest, "That address does not make sense", sentence(err.Error()))
+		return
+	}
+	q := v.query([]string{"visitors"}, []string{l.dim.Name})
+	q.Limit = 50
+	res, err := h.o.Reader.Query(r.Context(), q)
+	if err != nil {
+		h.failed(w, r, err)
+		return
+	}
+	out := []string{}
+	for _, x := range res.Rows {
+		if len(x.Dimensions) > 0 && x.Dimensions[0] != "" && merged(x.Dimensions[0]) == "" {
+			out = append(out, valueLabel(l.dim.Name, x.Dimensions[0], ""))
+		}
+	}
+	h.json(w, out)
+}
+
 // heads are the column heads, each a link that sorts, the other way when it sorts already.
 func (l listing) heads(v view) []sortHead {
 	var out []sortHead

@@ -53,7 +53,8 @@ func TestChange(t *testing.T) {
 		{"visitors", tot(112, 0, 0), tot(100, 0, 0), "▲ 12% good"},
 		{"visitors", tot(96, 0, 0), tot(100, 0, 0), "▼ 4% worse"},
 		{"visitors", tot(1000, 0, 0), tot(1001, 0, 0), "— 0% same"},
-		{"visitors", tot(5, 0, 0), tot(0, 0, 0), "▲ from none good"},
+		{"visitors", tot(5, 0, 0), tot(0, 0, 0), "— nothing before same"},
+		{"visits", store.Totals{Visits: 5, PageViews: 9}, store.Totals{PageViews: 3}, "▲ from none good"},
 		{"visitors", tot(0, 0, 0), tot(0, 0, 0), "— 0% same"},
 		{"visitors", tot(0, 0, 0), tot(9, 0, 0), "▼ 100% worse"},
 		{"visitors", tot(50000, 0, 0), tot(4, 0, 0), "▲ 1,249,900% good"},
@@ -109,7 +110,7 @@ func TestChart(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := view{Site: "example.org", Range: r, Compare: comparePrevious, Step: period.Hourly, Metric: "visitors", now: now, zone: z}
-	o := &store.Overview{}
+	o := &store.Overview{Previous: store.Totals{Visitors: 50}}
 	for h := range 24 {
 		o.Series = append(o.Series, store.Point{Time: r.From.Add(time.Duration(h) * time.Hour), Totals: store.Totals{Visitors: uint64(h)}})
 		if h < 10 {

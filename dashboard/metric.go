@@ -66,7 +66,13 @@ type change struct {
 	Said string // for those who hear it: "up 12%, better"
 }
 
+// nothing reports whether a period had no traffic at all.
+func nothing(t store.Totals) bool { return t.Visitors == 0 && t.PageViews == 0 && t.Events == 0 }
+
 func (m metric) change(cur, prev store.Totals) *change {
+	if nothing(prev) && !nothing(cur) {
+		return &change{Sign: "—", Text: "nothing before", Tone: "same", Said: "nothing was counted before"}
+	}
 	a, okA := m.value(cur)
 	b, okB := m.value(prev)
 	if !okA || !okB {

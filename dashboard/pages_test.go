@@ -73,7 +73,7 @@ func TestAddressToQuery(t *testing.T) {
 		{"period=7d&compare=off", "11-18 00:00", "11-25 00:00", "", "time:day", ""},
 		{"period=7d&compare=year", "11-18 00:00", "11-25 00:00", "11-18 00:00", "time:day", ""},
 		{"from=2026-11-01&to=2026-11-02", "11-01 00:00", "11-03 00:00", "10-30 00:00", "time:hour", ""},
-		{"period=all", "03-01 00:00", "11-25 00:00", "", "time:month", ""},
+		{"period=all", "03-09 00:00", "11-25 00:00", "", "time:month", ""},
 		{"f=is,visit:source,Google,Bing&f=contains_not,event:page,a%5C%2Cb", "10-26 00:00", "11-25 00:00", "09-26 00:00", "time:day",
 			"is visit:source [Google Bing] false; contains_not event:page [a,b] true; "},
 		{"metric=nonsense&interval=nonsense&sources=nonsense&compare=nonsense", "10-26 00:00", "11-25 00:00", "09-26 00:00", "time:day", ""},
@@ -285,7 +285,7 @@ func TestNothingBefore(t *testing.T) {
 	b := newBench(t)
 	b.store.NoBefore = true
 	text := b.page("/example.org")
-	wants(t, text, "from none", "nothing to compare")
+	wants(t, text, "nothing before", "Nothing was counted 26 Sep – 25 Oct 2026")
 	if strings.Contains(text, "NaN") || strings.Contains(text, "Inf") {
 		t.Error("a division by nothing shows")
 	}
@@ -347,6 +347,31 @@ func TestLive(t *testing.T) {
 		t.Errorf("live answers %s", got)
 	}
 	wants(t, b.page("/example.org"), "1,234</span> here now")
+}
+
+// The filter form is offered what there is, countries by name.
+func TestValues(t *testing.T) {
+	b := newBench(t)
+	if got := b.page("/example.org/values?by=visit:country"); got != `["Germany","United States","United Kingdom","Netherlands","Côte d’Ivoire"]` {
+		t.Errorf("countries %s", got)
+	}
+	b.store.Values = map[string][]store.PanelRow{"visit:source": {{Value: "</script><b>"}, {Value: ""}}}
+	if got := b.page("/example.org/values?by=visit:source"); got != `["\u003c/script\u003e\u003cb\u003e"]` {
+		t.Errorf("sources %s", got)
+	}
+	if res := b.get("/example.org/values?by=nonsense"); res.StatusCode != http.StatusBadRequest {
+		t.Errorf("nonsense: %d", res.StatusCode)
+	}
+}
+
+// A problem is swapped in like a page.
+func TestProblemFragment(t *testing.T) {
+	b := newBench(t)
+	b.store.Err = down
+	text := body(t, b.get("/example.org", fragmentHeader, "1"))
+	if strings.Contains(text, "<html") || !strings.Contains(text, `data-retry="15"`) {
+		t.Errorf("fragment %s", text)
+	}
 }
 
 // The details page through all its pages names each row once.

@@ -157,7 +157,9 @@ func fillTab(v view, pd panelDef, t tabDef, p store.Panel, whole store.Totals) t
 			out.Empty = "Nobody came in this period."
 		}
 	} else {
-		out.Spare = make([]struct{}, panelRows-len(out.Rows))
+		if len(pd.Tabs) > 1 { // others have no tab to be as high as
+			out.Spare = make([]struct{}, panelRows-len(out.Rows))
+		}
 	}
 	return out
 }

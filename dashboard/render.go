@@ -3,6 +3,7 @@ package dashboard
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"html/template"
@@ -22,9 +23,8 @@ const fragmentHeader = "Footfall-Fragment"
 
 func parseTemplates(assets *ui.Assets) (*template.Template, error) {
 	t := template.New("").Funcs(template.FuncMap{
-		"asset":  assets.URL,
-		"count":  count,
-		"addInt": func(a, b int) int { return a + b },
+		"asset": assets.URL,
+		"count": count,
 		"deref": func(n *uint64) uint64 {
 			if n == nil {
 				return 0
@@ -40,7 +40,7 @@ func parseTemplates(assets *ui.Assets) (*template.Template, error) {
 }
 
 func (h *handler) frame(r *http.Request, title string) frame {
-	return frame{Title: title, User: h.o.Auth.User(r), Fragment: r.Header.Get(fragmentHeader) != ""}
+	return frame{Title: title, User: h.o.Auth.User(r), SignedIn: r.Header.Get("Authorization") == "", Fragment: r.Header.Get(fragmentHeader) != ""}
 }
 
 // render draws a page whole before the first byte is sent, so that a failure is a failure.
@@ -59,6 +59,17 @@ func (h *handler) render(w http.ResponseWriter, r *http.Request, status int, nam
 	w.Write(b.Bytes())
 }
 
+// json answers the script.
+func (h *handler) json(w http.ResponseWriter, v any) {
+	body, err := json.Marshal(v)
+	if err != nil { // strings and numbers only
+		panic(err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Write(body)
+}
+
 // problemPage says in words what is wrong.
 type problemPage struct {
 	frame
@@ -69,7 +80,7 @@ type problemPage struct {
 
 // problem answers with a page that says what is wrong and what to do.
 func (h *handler) problem(w http.ResponseWriter, r *http.Request, status int, heading, words string) {
-	p := problemPage{frame: frame{Title: heading}, Status: status, Heading: heading, Words: words}
+	p := problemPage{frame: frame{Title: heading, Fragment: r.Header.Get(fragmentHeader) != ""}, Status: status, Heading: heading, Words: words}
 	if status == http.StatusServiceUnavailable {
 		p.Refresh = 15
 	}

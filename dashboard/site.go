@@ -2,7 +2,6 @@ package dashboard
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -18,6 +17,7 @@ import (
 type frame struct {
 	Title    string
 	User     string
+	SignedIn bool
 	Fragment bool // only the part that the script swaps
 	Refresh  int  // seconds after which a page without script loads again; 0: never
 }
@@ -29,6 +29,7 @@ type toolbar struct {
 	Home      string // the dashboard in this view
 	Sites     []link
 	Live      string // address of the live count
+	Values    string // address of the values that can be filtered by
 	Here      *uint64
 	Period    string
 	Periods   [][]link
@@ -123,26 +124,33 @@ type booksReason struct{ Reason, Hits string }
 // waiting is shown for a site without a hit.
 type waiting struct{ Script, Pixel string }
 
-// firstDay is the first month in which the site has data, for the period "all".
+// firstDay is the first day on which the site has data, for the period "all".
 func (h *handler) firstDay(ctx context.Context, s Site) func() (time.Time, error) {
 	return func() (time.Time, error) {
 		now := h.now().In(s.Location)
-		res, err := h.o.Reader.Query(ctx, store.Query{
-			Site: s.Domain, Zone: s.Location, From: time.Date(2000, 1, 1, 0, 0, 0, 0, s.Location),
-			To: period.AddDays(now, 1), Now: now, Metrics: []string{"visitors"}, Dimensions: []string{"time:month"},
-			OrderBy: []store.Order{{By: "time:month"}}, Limit: 1,
-		})
-		if err != nil {
-			return time.Time{}, err
+		from, to := time.Date(2000, 1, 1, 0, 0, 0, 0, s.Location), period.AddDays(now, 1)
+		// First the month, then the day in it: many years have few months.
+		for _, step := range []string{"time:month", "time:day"} {
+			res, err := h.o.Reader.Query(ctx, store.Query{
+				Site: s.Domain, Zone: s.Location, From: from, To: to, Now: now, LongIDs: s.LongIDs,
+				Metrics: []string{"pageviews"}, Dimensions: []string{step}, OrderBy: []store.Order{{By: step}}, Limit: 1,
+			})
+			if err != nil {
+				return time.Time{}, err
+			}
+			if len(res.Rows) == 0 || len(res.Rows[0].Dimensions) == 0 || len(res.Rows[0].Dimensions[0]) < len(time.DateOnly) {
+				return now, nil
+			}
+			t, err := time.ParseInLocation(time.DateOnly, res.Rows[0].Dimensions[0][:len(time.DateOnly)], s.Location)
+			if err != nil {
+				return now, nil
+			}
+			from = period.Start(t)
+			if end := period.AddMonths(t, 1); end.Before(to) {
+				to = end
+			}
 		}
-		if len(res.Rows) == 0 || len(res.Rows[0].Dimensions) == 0 || len(res.Rows[0].Dimensions[0]) < len(time.DateOnly) {
-			return now, nil
-		}
-		t, err := time.ParseInLocation(time.DateOnly, res.Rows[0].Dimensions[0][:len(time.DateOnly)], s.Location)
-		if err != nil {
-			return now, nil
-		}
-		return t, nil
+		return from, nil
 	}
 }
 
@@ -420,17 +428,13 @@ func (h *handler) live(w http.ResponseWriter, r *http.Request, s Site) {
 		h.failed(w, r, err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	if err := json.NewEncoder(w).Encode(map[string]uint64{"visitors": n}); err != nil {
-		return // the reader is gone
-	}
+	h.json(w, map[string]uint64{"visitors": n})
 }
 
 // toolbar is the head of the site's pages. The live count is left out if it cannot be had.
 func (h *handler) toolbar(r *http.Request, v view, page string, extra ...[2]string) toolbar {
 	b := toolbar{frame: h.frame(r, v.Site), Site: v.Site, Home: v.url(""), Live: "/" + url.PathEscape(v.Site) + "/live",
-		Operators: operators(), Dates: dates(v.Range)}
+		Values: v.url("values"), Operators: operators(), Dates: dates(v.Range)}
 	if n, err := h.o.Reader.Realtime(r.Context(), v.Site); err == nil {
 		b.Here = &n
 	}

@@ -288,6 +288,8 @@ func (s *Store) Query(ctx context.Context, q store.Query) (*store.Result, error)
 	switch q.Dimensions[0] {
 	case "time:month":
 		return &store.Result{Rows: []store.Row{{Dimensions: []string{"2026-03-01"}, Metrics: []*float64{f(1)}}}}, nil
+	case "time:day":
+		return &store.Result{Rows: []store.Row{{Dimensions: []string{"2026-03-09"}, Metrics: []*float64{f(1)}}}}, nil
 	case "event:props":
 		for _, k := range []string{"plan", "url"} {
 			res.Rows = append(res.Rows, store.Row{Dimensions: []string{k}, Metrics: []*float64{f(100)}})

@@ -3,7 +3,7 @@
 // writes dates, numbers and countries the reader's way.
 import { drawChart } from './chart';
 import { localise } from './local';
-import { menus, tabs } from './parts';
+import { menus, suggestions, tabs } from './parts';
 import { keepLive, wait } from './live';
 import { navigate } from './swap';
 
@@ -15,6 +15,7 @@ function enhance(): void {
 }
 
 menus();
+suggestions();
 keepLive();
 navigate(enhance);
 enhance();

@@ -22,6 +22,32 @@ export function menus(): void {
   });
 }
 
+/** Offers the commonest values of what is chosen in the filter form. */
+export function suggestions(): void {
+  let asked = '';
+  document.addEventListener('focusin', async (e) => {
+    const input = e.target as HTMLInputElement;
+    const form = input.form;
+    if (input.name !== 'value' || !form?.dataset.values) return;
+    const data = new FormData(form);
+    const by = data.get('add') === 'event:props' ? 'event:props:' + data.get('key') : String(data.get('add'));
+    const url = new URL(form.dataset.values, location.href);
+    url.searchParams.set('by', by);
+    const list = form.querySelector('datalist')!;
+    if (asked === url.href && list.children.length) return;
+    asked = url.href;
+    list.replaceChildren();
+    try {
+      const res = await fetch(url, { credentials: 'same-origin' });
+      if (!res.ok || asked !== url.href) return;
+      const values = (await res.json()) as string[];
+      list.replaceChildren(...values.map((v) => Object.assign(document.createElement('option'), { value: v })));
+    } catch {
+      // The form works without.
+    }
+  });
+}
+
 /** The tabs chosen here, which addresses made on the server do not know yet. */
 const chosen = new Map<string, string>();
 
