@@ -240,7 +240,7 @@ func foreign(t *testing.T, text string) []string {
 		t.Fatal(err)
 	}
 	ours := strings.Fields("html head meta title link script noscript body a div p header main footer nav section span b i details summary " +
-		"ul li form input label select option optgroup button h1 h2 table thead tbody tr th td time code pre svg g path rect line circle text dl dt dd")
+		"ul li form input label select datalist option optgroup button h1 h2 table thead tbody tr th td time code pre svg g path rect line circle text dl dt dd")
 	var out []string
 	for n := range doc.Descendants() {
 		if n.Type != html.ElementNode {
