@@ -19,15 +19,16 @@ import (
 // bridge serves the part of ClickHouse's HTTP interface that clickhouse-go uses.
 type bridge struct {
 	pool      *pool
-	maxInsert int64 // bytes of one insert's body
+	maxInsert int64         // bytes of one insert's body
+	stall     time.Duration // how long a client may neither send nor take anything that it has to
 
 	marks   marks
 	mu      sync.Mutex
 	running map[string]string // query id: mark
 }
 
-func newBridge(p *pool, maxInsert int64) *bridge {
-	return &bridge{pool: p, maxInsert: maxInsert, running: map[string]string{}}
+func newBridge(p *pool, maxInsert int64, stall time.Duration) *bridge {
+	return &bridge{pool: p, maxInsert: maxInsert, stall: stall, running: map[string]string{}}
 }
 
 // connKey is the key of a request's net.Conn in its context.
@@ -36,6 +37,11 @@ type connKey struct{}
 func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/ping":
+		// The supervisor asks this: it is the engine that has to answer.
+		if v, err := b.pool.ask("SELECT 'Ok.'"); err != nil || v != "Ok." {
+			http.Error(w, "the engine does not answer", http.StatusInternalServerError)
+			return
+		}
 		_, _ = io.WriteString(w, "Ok.\n")
 		return
 	case r.URL.Path != "/":
@@ -46,10 +52,11 @@ func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "use POST", http.StatusMethodNotAllowed)
 		return
 	}
-	out := &answer{w: w, rc: http.NewResponseController(w)}
+	out := &answer{w: w, rc: http.NewResponseController(w), stall: b.stall}
+	defer out.extend() // for what the server itself writes afterwards
 	if err := b.serve(r, out); err != nil {
 		// A client that is still sending would see its connection break, and not the answer.
-		_, _ = io.CopyN(io.Discard, r.Body, b.maxInsert)
+		_, _ = io.CopyN(io.Discard, &patientReader{r: r.Body, rc: out.rc, stall: b.stall}, b.maxInsert)
 		out.fail(asException(err))
 	}
 }
@@ -111,8 +118,9 @@ func (b *bridge) enter(queryID string) (mark string, done func(), err error) {
 
 // asksProcesses tells statements that ask which statements run, or stop them.
 func asksProcesses(sql []byte) bool {
-	low := bytes.ToLower(sql)
-	return bytes.Contains(low, []byte("system.processes")) || bytes.HasPrefix(bytes.TrimSpace(low), []byte("kill "))
+	low := bytes.ToLower(bytes.TrimSpace(sql))
+	return bytes.HasPrefix(low, []byte("kill ")) ||
+		bytes.Contains(low, []byte("system.processes")) && (bytes.HasPrefix(low, []byte("select")) || bytes.HasPrefix(low, []byte("with")))
 }
 
 // engineIDs puts the engine's own query ids in the place of those that clients chose, so that
@@ -152,13 +160,13 @@ func (b *bridge) run(r *http.Request, req *request, l *lease, mark string, out *
 	if err := l.apply(req.settings, req.database, mark); err != nil {
 		return err
 	}
-	if c == classControl {
+	if c == classControl && l.lane != laneAsks {
 		l.spoiled = true // SET, USE, temporary tables: their effect must not outlive the request
 	}
 	stop := b.watch(r.Context(), mark)
 	switch {
 	case req.insert:
-		err = b.rows(r, req, l)
+		err = b.rows(r, req, l, out)
 	case c == classRead:
 		err = b.read(req, l, out)
 	default:
@@ -246,8 +254,8 @@ func (b *bridge) whole(req *request, l *lease, out *answer) error {
 // rows runs an insert. All of its rows are stored or none (per partition): the engine is told to
 // keep everything it is sent as one block, and it is not told that the data has ended before the
 // HTTP body has, and before it is seen that the client is still there.
-func (b *bridge) rows(r *http.Request, req *request, l *lease) error {
-	body := bufio.NewReaderSize(http.MaxBytesReader(nil, r.Body, b.maxInsert), 1<<20)
+func (b *bridge) rows(r *http.Request, req *request, l *lease, out *answer) error {
+	body := bufio.NewReaderSize(http.MaxBytesReader(nil, &patientReader{r: r.Body, rc: out.rc, stall: b.stall}, b.maxInsert), 1<<20)
 	if _, err := body.Peek(1); err != nil {
 		if errors.Is(err, io.EOF) {
 			// clickhouse-go sends an empty body when it could not encode a batch, and would take
@@ -282,6 +290,23 @@ func (b *bridge) rows(r *http.Request, req *request, l *lease) error {
 	return in.finish()
 }
 
+// patientReader reads a body whose sender may pause, but not for longer than stall.
+type patientReader struct {
+	r     io.ReadCloser
+	rc    *http.ResponseController
+	stall time.Duration
+}
+
+func (p *patientReader) Read(b []byte) (int, error) {
+	_ = p.rc.SetReadDeadline(time.Now().Add(p.stall))
+	n, err := p.r.Read(b)
+	// From the body's end on the server reads to notice when the client goes, however late that is.
+	_ = p.rc.SetReadDeadline(time.Time{})
+	return n, err
+}
+
+func (p *patientReader) Close() error { return p.r.Close() }
+
 func bodyError(err error, limit int64) error {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
@@ -305,13 +330,14 @@ func gone(r *http.Request) bool {
 type answer struct {
 	w       http.ResponseWriter
 	rc      *http.ResponseController
+	stall   time.Duration
 	buf     *bufio.Writer
 	tag     string
 	started bool
 }
 
-// writeTimeout is how long a client may leave its result unread before the statement is stopped.
-const writeTimeout = 2 * time.Minute
+// extend gives the client time to take what is written next.
+func (a *answer) extend() { _ = a.rc.SetWriteDeadline(time.Now().Add(a.stall)) }
 
 func (a *answer) blocks(p []byte, revision int) error {
 	if len(p) == 0 {
@@ -325,7 +351,7 @@ func (a *answer) blocks(p []byte, revision int) error {
 		a.w.Header().Set("X-ClickHouse-Exception-Tag", a.tag)
 		a.buf = bufio.NewWriterSize(a.w, 64<<10)
 	}
-	_ = a.rc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	a.extend()
 	return reframe(a.buf, p, revision)
 }
 
@@ -333,6 +359,7 @@ func (a *answer) finish() error {
 	if !a.started {
 		return nil
 	}
+	a.extend()
 	return a.buf.Flush()
 }
 
@@ -345,6 +372,7 @@ func (a *answer) fail(e *exception) {
 	if len(text) > maxExceptionText {
 		text = strings.ToValidUTF8(text[:maxExceptionText], "")
 	}
+	a.extend()
 	if a.started {
 		if a.buf.Flush() == nil {
 			_, _ = fmt.Fprintf(a.w, "\r\n__exception__\r\n%s\r\n%s\n%d %s\r\n__exception__\r\n", a.tag, text, len(text), a.tag)

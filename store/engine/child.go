@@ -52,6 +52,7 @@ type childConfig struct {
 	settings       settingsFlag
 	server         settingsFlag
 	lockWait       time.Duration
+	stall          time.Duration
 	watchStdin     bool
 }
 
@@ -82,6 +83,7 @@ func parseChildArgs(args []string, stderr io.Writer) (*childConfig, error) {
 	fs.Var(&c.settings, "set", "NAME=VALUE: a setting of every statement; may be repeated")
 	fs.Var(&c.server, "server", "NAME=VALUE: a setting of the engine as a whole; may be repeated")
 	fs.DurationVar(&c.lockWait, "lock-wait", lockWait, "how long to wait for another engine to leave the directory")
+	fs.DurationVar(&c.stall, "stall", 2*time.Minute, "how long a client may neither send nor take what it has to")
 	fs.BoolVar(&c.watchStdin, "parent-pipe", false, "stop when standard input ends")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
@@ -188,6 +190,7 @@ func runChild(ctx context.Context, c *childConfig, grace time.Duration, say io.W
 	if err != nil {
 		return err
 	}
+	noCoreDumps()
 	if err := muteStdio(); err != nil {
 		return err
 	}
@@ -206,7 +209,7 @@ func runChild(ctx context.Context, c *childConfig, grace time.Duration, say io.W
 	}
 	defer os.Remove(socket)
 	fmt.Fprintln(say, lineReady)
-	if err := serveBridge(ctx, ln, newBridge(p, c.maxInsert), grace); err != nil {
+	if err := serveBridge(ctx, ln, newBridge(p, c.maxInsert, c.stall), grace); err != nil {
 		return err // statements still run: their sessions cannot be closed
 	}
 	p.close()

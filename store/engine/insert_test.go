@@ -227,6 +227,36 @@ func TestUnreadInsert(t *testing.T) {
 	}
 }
 
+// TestStall: a client that stops in the middle frees its session; one that is merely idle is served.
+func TestStall(t *testing.T) {
+	s := start(t, func(o *Options) { o.Args = []string{"engine", "--stall", "300ms", "--inserts", "1"} })
+	c := connect(t, s)
+	run(t, c, "CREATE TABLE n (n UInt64) ENGINE = MergeTree ORDER BY n")
+	conn := rawConn(t, s)
+	block := numbersBlock(1000)
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", insertTarget, len(block), block[:100])
+	time.Sleep(100 * time.Millisecond)
+	began := time.Now()
+	res := post(t, s, "/?query=INSERT+INTO+n+(n)+FORMAT+Native", bytes.NewReader(block)) // waits for the only session
+	res.Body.Close()
+	if took := time.Since(began); res.StatusCode != http.StatusOK || took > 5*time.Second {
+		t.Errorf("status %d after %v", res.StatusCode, took)
+	}
+	reader := rawConn(t, s)
+	const endless = "SELECT number, repeat('y', 1000) FROM numbers(1000000000)"
+	fmt.Fprintf(reader, "POST /?query_id=unread HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(endless), endless)
+	eventually(t, 5*time.Second, "the query runs", func() bool { return statements(t, c) == 1 })
+	eventually(t, 5*time.Second, "the unread query is stopped", func() bool { return statements(t, c) == 0 })
+	time.Sleep(500 * time.Millisecond)
+	run(t, c, "CREATE TABLE m (n UInt64) ENGINE = Memory") // has no rows to answer with
+	if n := number(t, c, "SELECT toUInt64(sleep(0.6) + 5)"); n != 5 {
+		t.Error(n)
+	}
+	if n := number(t, c, "SELECT count() FROM n"); n != 1000 {
+		t.Errorf("%d rows", n)
+	}
+}
+
 func TestPartitionsMutationsTokens(t *testing.T) {
 	c := connect(t, start(t))
 	bg := context.Background()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -38,6 +39,8 @@ type lib struct {
 	destroyInsert func(stream uintptr)
 
 	setSignals func(enabled int32)
+
+	signals sync.Mutex // held while signal handlers are not as they should be
 }
 
 // loadLibrary maps the library into the process, where it stays: it cannot be unloaded.
@@ -82,8 +85,17 @@ func loadLibrary(path string) (*lib, error) {
 	}
 	// The library would replace the Go runtime's handlers for SIGSEGV and others; told not to, it
 	// resets them to the default action instead. So they are saved and put back.
-	keepSignals(func() { l.setSignals(0) })
+	l.keepSignals(func() { l.setSignals(0) })
 	return l, nil
+}
+
+// keepSignals runs f, which changes signal handlers, and puts them back, one caller at a time: a second
+// one would otherwise save what the first is about to undo. For the microseconds between, a fault in
+// this process's own code ends it instead of becoming a panic.
+func (l *lib) keepSignals(f func()) {
+	l.signals.Lock()
+	defer l.signals.Unlock()
+	keepSignals(f)
 }
 
 // session is one connection of the library. One statement at a time runs on it, and only one
@@ -109,10 +121,10 @@ func (l *lib) open(dir string, options ...string) (*session, error) {
 	}
 	argv = append(argv, nil)
 	var handle uintptr
-	keepSignals(func() { handle = l.connect(int32(len(argv)-1), unsafe.Pointer(&argv[0])) })
+	l.keepSignals(func() { handle = l.connect(int32(len(argv)-1), unsafe.Pointer(&argv[0])) })
 	runtime.KeepAlive(keep)
 	if handle == 0 {
-		return nil, errors.New("the engine could not open its directory")
+		return nil, errors.New("the engine could not open its directory: it is full, not writable, damaged, or written by a newer version")
 	}
 	conn := *(*uintptr)(pointer(handle))
 	if conn == 0 {

@@ -47,6 +47,8 @@ type Options struct {
 	Now        func() time.Time // default time.Now
 	Log        *slog.Logger     // default: none
 	Registerer prometheus.Registerer
+
+	probeEvery, probePatience time.Duration // for tests
 }
 
 func (s *Supervisor) defaults() error {

@@ -68,6 +68,9 @@ func muteStdio() error {
 	return nil
 }
 
+// noCoreDumps keeps a crash from writing the process's memory, and with it data, to disk.
+func noCoreDumps() { _ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) }
+
 // dupFile returns another descriptor of the same open file.
 func dupFile(f *os.File) (*os.File, error) {
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)

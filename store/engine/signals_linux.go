@@ -15,7 +15,6 @@ type sigaction [8]uint64
 
 // keepSignals runs f and puts the signal handlers back that f changed. They are read and written
 // by the system call itself, because libc would not give back the Go runtime's as they were.
-// Between the two a fault would end the process; f must therefore not be called while queries run.
 func keepSignals(f func()) {
 	var saved [len(keptSignals)]sigaction
 	for i, s := range keptSignals {

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +39,8 @@ type Supervisor struct {
 	cancel  context.CancelFunc // asks run to end the child and itself
 	ended   chan struct{}      // closed when run has returned
 
+	probeEvery, probePatience time.Duration
+
 	up       prometheus.Gauge
 	restarts prometheus.Counter
 
@@ -65,7 +66,10 @@ func Start(o Options) (*Supervisor, error) {
 	if err := checkCPU(requiredCPU()); err != nil {
 		return nil, err
 	}
-	s := &Supervisor{o: o, changed: make(chan struct{}), ended: make(chan struct{})}
+	s := &Supervisor{o: o, changed: make(chan struct{}), ended: make(chan struct{}), probeEvery: 15 * time.Second, probePatience: 2 * time.Minute}
+	if o.probeEvery > 0 {
+		s.probeEvery, s.probePatience = o.probeEvery, o.probePatience
+	}
 	if err := s.defaults(); err != nil {
 		return nil, err
 	}
@@ -155,7 +159,7 @@ func (s *Supervisor) once(ctx context.Context) (healthy time.Duration, err error
 	exited := make(chan struct{})
 	var over sync.WaitGroup
 	over.Go(func() { s.end(ctx, cmd.Process, exited) })
-	over.Go(func() { s.watchStart(cmd.Process, got, exited) })
+	over.Go(func() { s.watchHealth(cmd.Process, got, exited) })
 	err = cmd.Wait()
 	close(exited)
 	over.Wait()
@@ -167,45 +171,6 @@ func (s *Supervisor) once(ctx context.Context) (healthy time.Duration, err error
 		healthy = s.o.Now().Sub(readyAt)
 	}
 	return healthy, why
-}
-
-// watchStart kills a child that does not get ready.
-func (s *Supervisor) watchStart(p *os.Process, ready, exited <-chan struct{}) {
-	t := time.NewTimer(startPatience)
-	defer t.Stop()
-	select {
-	case <-ready:
-	case <-exited:
-	case <-t.C:
-		s.o.Log.Error("the embedded engine did not get ready and is killed", "after", startPatience)
-		_ = p.Kill()
-	}
-}
-
-// lineWriter calls line for each line written to it, and forgets lines that are too long.
-type lineWriter struct {
-	line func(string)
-	buf  []byte
-	skip bool
-}
-
-const maxLine = 4 << 10
-
-func (w *lineWriter) Write(p []byte) (int, error) {
-	for rest := p; len(rest) > 0; {
-		head, tail, ended := bytes.Cut(rest, []byte("\n"))
-		rest = tail
-		if w.skip = w.skip || len(w.buf)+len(head) > maxLine; !w.skip {
-			w.buf = append(w.buf, head...)
-		}
-		if ended {
-			if !w.skip {
-				w.line(string(w.buf))
-			}
-			w.buf, w.skip = w.buf[:0], false
-		}
-	}
-	return len(p), nil
 }
 
 // exitReason says in words why a child ended.

@@ -151,6 +151,22 @@ func TestKillLosesNothing(t *testing.T) {
 	}
 }
 
+func TestStuckEngineIsReplaced(t *testing.T) {
+	s := start(t, func(o *Options) { o.probeEvery, o.probePatience = 100*time.Millisecond, 500*time.Millisecond })
+	time.Sleep(time.Second)
+	pid := s.Pid()
+	if !s.Up() {
+		t.Fatal("a healthy engine was replaced")
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, "another engine is up", func() bool { return s.Up() && s.Pid() != pid })
+	if err := connect(t, s).Ping(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestParentDeath(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
 		dir := t.TempDir()
