@@ -24,6 +24,13 @@ func defaultReportLimits() reportLimits {
 	return reportLimits{time: 30 * time.Second, memory: 1 << 30, values: rollupCap}
 }
 
+// builder is a reporter for rollups, which nobody waits for.
+func (s *Store) builder(conn driver.Conn) *reporter {
+	r := s.reporter(conn)
+	r.limits.time = 10 * time.Minute
+	return r
+}
+
 // Codes of ClickHouse's errors.
 const (
 	codeTimeout     = 159
@@ -43,10 +50,25 @@ func (s *Store) reporter(conn driver.Conn) *reporter {
 	return &reporter{conn: conn, limits: defaultReportLimits()}
 }
 
-// settings end every statement: the oldest servers take them there only.
-func (r *reporter) settings() string {
-	return fmt.Sprintf("\nSETTINGS max_execution_time = %d, max_memory_usage = %d, max_bytes_before_external_group_by = %d",
-		max(1, int(r.limits.time/time.Second)), r.limits.memory, r.limits.memory/2)
+// noDeadline is a context of which the client's library cannot see when it ends, only that
+// it has: else it would tell the server that time, and not ours.
+type noDeadline struct{ context.Context }
+
+func (noDeadline) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// bounded gives a statement's context the limits. They go beside the text: the oldest
+// servers count memory before they have read its end. All are int, the one type that
+// these servers can be sent.
+func (r *reporter) bounded(ctx context.Context) context.Context {
+	seconds := r.limits.time
+	if end, ok := ctx.Deadline(); ok {
+		seconds = min(seconds, time.Until(end))
+	}
+	return clickhouse.Context(noDeadline{ctx}, clickhouse.WithSettings(clickhouse.Settings{
+		"max_execution_time":                 max(1, int(seconds.Round(time.Second)/time.Second)),
+		"max_memory_usage":                   int(r.limits.memory),
+		"max_bytes_before_external_group_by": int(r.limits.memory / 2),
+	}))
 }
 
 // query runs the statement in queries/NAME.sql, filled with data.
@@ -55,18 +77,17 @@ func (r *reporter) query(ctx context.Context, name string, data any) (driver.Row
 	if err != nil {
 		return nil, err
 	}
-	rows, err := r.conn.Query(ctx, f.sql+r.settings(), f.args...)
+	rows, err := r.conn.Query(r.bounded(ctx), f.sql, f.args...)
 	return rows, r.wrap(name, err)
 }
 
-// exec runs a statement that has no answer. Its settings are the server's: INSERT and ALTER
-// take none at their end everywhere.
+// exec runs a statement that has no answer.
 func (r *reporter) exec(ctx context.Context, name string, data any) error {
 	f, err := statement(name, data)
 	if err != nil {
 		return err
 	}
-	return r.wrap(name, r.conn.Exec(ctx, f.sql, f.args...))
+	return r.wrap(name, r.conn.Exec(r.bounded(ctx), f.sql, f.args...))
 }
 
 // number runs a statement that answers with one number.

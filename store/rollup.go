@@ -87,7 +87,7 @@ func (s *Store) rollupRound(ctx context.Context, zone func(string) *time.Locatio
 	if err != nil {
 		return stats, err
 	}
-	r := s.reporter(conn)
+	r := s.builder(conn)
 	if err := s.days.load(ctx, r); err != nil {
 		return stats, err
 	}
@@ -253,7 +253,7 @@ func (s *Store) tidyRollups(ctx context.Context, drop bool) error {
 	if err != nil {
 		return err
 	}
-	r := s.reporter(conn)
+	r := s.builder(conn)
 	if err := s.days.load(ctx, r); err != nil {
 		return err
 	}
