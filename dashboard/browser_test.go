@@ -326,6 +326,8 @@ func TestBrowser(t *testing.T) {
 	t.Run("another language", func(t *testing.T) {
 		var got struct{ Country, Number, Axis string }
 		chromium.Run(t, browsertest.Script{Context: as("locale", "de-DE"), Args: url + "/example.org", JS: `
+			await page.goto(args + '?period=day');
+			if (!/24\. Nov.*00:00/.test(await page.textContent('#astable time'))) throw new Error('the hour is lost');
 			await page.goto(args);
 			await shot(page, 'dashboard/german');
 			await page.click('#astable summary');

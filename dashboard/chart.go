@@ -23,6 +23,7 @@ const (
 // chart is the main graph: a drawing, the data behind it for the script, and a table.
 type chart struct {
 	Metric         string // label
+	Step           string
 	Summary        string // for those who do not see it
 	Period, Before string // legend; Before is "" without comparison
 	NoBefore       string // the period compared with, if nothing was counted in it
@@ -80,7 +81,7 @@ const localLayout = "2006-01-02T15:04"
 
 // newChart draws metric m of an overview.
 func newChart(v view, m metric, o *store.Overview) (*chart, error) {
-	c := &chart{Metric: m.Label, Height: plotTop + plotHeight + 26, Base: plotTop + plotHeight, Period: "This period"}
+	c := &chart{Metric: m.Label, Step: v.Step, Height: plotTop + plotHeight + 26, Base: plotTop + plotHeight, Period: "This period"}
 	n := len(o.Series)
 	d := chartData{Metric: m.Key, Label: m.Label, Step: v.Step, Running: -1, Every: labelEvery(n, v.Step)}
 	top := 0.0

@@ -166,12 +166,6 @@ func (v view) withPeriod(name string) view {
 	return v
 }
 
-func (v view) withDates(from, to string) view {
-	v = v.withPeriod(period.Custom)
-	v.dates = [2]string{from, to}
-	return v
-}
-
 func (v view) withCompare(c string) view { v.Compare = c; return v }
 
 func (v view) withMetric(m string) view { v.Metric = m; return v }
