@@ -64,6 +64,11 @@ lint:
 	go vet ./...
 	go tool staticcheck ./...
 
+## bench: each benchmark beside a floor or peer measured in the same run, as a ratio
+bench: test-parts
+	go test -run '^$$' -bench FullPath -benchtime 5s ./collector
+	go test -run '^$$' -bench 'InsertRatio|Overview' -benchtime 3x -timeout 1h ./store
+
 ## fuzz: every fuzz target for FUZZTIME
 FUZZTIME := 10s
 fuzz:
