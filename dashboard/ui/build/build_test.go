@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -33,5 +34,21 @@ func TestDistIsBuiltFromSource(t *testing.T) {
 	}
 	if len(there) != len(files) {
 		t.Errorf("dist has %d files, src makes %d", len(there), len(files))
+	}
+}
+
+// The script's types hold; the bundler only strips them.
+func TestTypes(t *testing.T) {
+	root, err := findRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tsc := filepath.Join(root, "node_modules/typescript/bin/tsc")
+	if _, err := os.Stat(tsc); err != nil {
+		t.Fatalf("TypeScript is not there; run npm ci first: %v", err)
+	}
+	out, err := exec.Command("node", tsc, "-p", filepath.Join(root, "dashboard/ui/src")).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
