@@ -11,7 +11,7 @@ import (
 const (
 	maxFilterDepth = 16
 	maxFilters     = 200
-	maxFilterBytes = 64 << 10 // all values together: a server reads no statement over 256 KiB
+	maxFilterBytes = 16 << 10 // all values together: they are in a statement several times, and a server reads none over 256 KiB
 )
 
 // QueryError says which part of a query cannot be answered, and why.

@@ -14,7 +14,6 @@ type generator struct {
 	rng  *rand.Rand
 	site string
 	zone *time.Location
-	next uint64
 }
 
 func pick[T any](g *generator, of ...T) T { return of[g.rng.IntN(len(of))] }

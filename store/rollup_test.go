@@ -288,3 +288,52 @@ func TestLongIDs(t *testing.T) {
 		}
 	})
 }
+
+// TestRunRollups: the job closes what is over, notices a rollup that has lost rows, and ends
+// with its context.
+func TestRunRollups(t *testing.T) {
+	onEachAt(t, (caseDay + 3).Start(time.UTC), func(t *testing.T, s *Store) {
+		write(t, s, caseEvents())
+		run := func(until func() bool) {
+			t.Helper()
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- s.RunRollups(ctx, func(string) *time.Location { return caseZone }) }()
+			for deadline := time.Now().Add(30 * time.Second); !until(); {
+				if time.Now().After(deadline) {
+					t.Error("the job does not do its work")
+					break
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+			cancel()
+			if err := <-done; !errors.Is(err, context.Canceled) {
+				t.Errorf("the job ended with %v", err)
+			}
+		}
+		run(func() bool { return closedDays(t, s, "case.example") == 2 })
+
+		// The log names a build of which the table has fewer rows than there were.
+		conn, err := s.conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost := dayEntry{What: dayBuilt, Build: 77, Gen: 9, Lines: 5, At: s.now().Unix()}
+		if err := s.reporter(conn).addDays(t.Context(), lost, siteDay{"case.example", caseDay}); err != nil {
+			t.Fatal(err)
+		}
+		events := func() float64 {
+			q := caseQuery(t, [2]string{"2026-11-03", "2026-11-05"})
+			q.Metrics = []string{"events"}
+			res, err := s.Query(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return *res.Rows[0].Metrics[0]
+		}
+		if events() == 11 {
+			t.Fatal("the test loses nothing")
+		}
+		run(func() bool { return events() == 11 })
+	})
+}
