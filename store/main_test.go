@@ -94,15 +94,16 @@ type backend struct {
 	name string
 	// options returns those of a database of its own.
 	options func(t testing.TB) Options
+	pid     func() int
 }
 
 func backends() []backend {
 	return []backend{
-		{"server", func(t testing.TB) Options { return Options{URL: sharedServer(t).NewURL()} }},
+		{"server", func(t testing.TB) Options { return Options{URL: sharedServer(t).NewURL()} }, func() int { return shared.server.Pid() }},
 		{"engine", func(t testing.TB) Options {
 			name := fmt.Sprintf("test_%d", shared.databases.Add(1))
 			return Options{Engine: storetest.Database{Engine: sharedEngine(t), Name: name}}
-		}},
+		}, func() int { return shared.engine.Pid() }},
 	}
 }
 

@@ -37,6 +37,7 @@ func (s *Store) Write(ctx context.Context, b *event.Batch) error {
 	}
 	ask := s.begin(b.ID) || b.Replayed
 	for _, rows := range monthsOf(b.Events) {
+		sortRows(b.Events, rows)
 		if err := s.writeMonth(ctx, b, rows, ask); err != nil {
 			return err
 		}

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -178,6 +180,32 @@ func TestMonthsOf(t *testing.T) {
 	if got := monthsOf(nil); len(got) != 0 {
 		t.Errorf("no events are of the months %v", got)
 	}
+}
+
+func TestSortRows(t *testing.T) {
+	events := testBatch(1, 3000).Events
+	for i := range events {
+		events[i].Day += event.Day(i % 3)
+		events[i].Kind = event.Kind(1 + i%5)
+		if i%7 == 0 {
+			events[i].Site = ""
+		}
+	}
+	rows := monthsOf(events)[0]
+	want := slices.Clone(rows)
+	byKey := func(a, b int32) int {
+		x, y := &events[a], &events[b]
+		return cmp.Or(strings.Compare(x.Site, y.Site), cmp.Compare(x.Day, y.Day), cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.Visit.ID, y.Visit.ID))
+	}
+	sortRows(events, rows)
+	if !slices.IsSortedFunc(rows, byKey) {
+		t.Error("the rows are not sorted")
+	}
+	slices.Sort(rows)
+	if !slices.Equal(rows, want) {
+		t.Error("they are not the same rows")
+	}
+	sortRows(nil, nil)
 }
 
 // TestTimesBeyondTheCalendar stores what no clock should show, at the calendar's ends.

@@ -131,6 +131,16 @@ func (s *Server) Output() string {
 	return string(b[max(0, len(b)-64<<10):])
 }
 
+// Pid returns the server's process id, 0 while it does not run.
+func (s *Server) Pid() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proc == nil {
+		return 0
+	}
+	return s.proc.pid
+}
+
 // Kill ends the server as a crash does (SIGKILL) and waits until it is gone. It may be
 // called when the server does not run.
 func (s *Server) Kill() { s.end(syscall.SIGKILL) }
