@@ -173,7 +173,7 @@ func runChild(ctx context.Context, c *childConfig, grace time.Duration, say io.W
 		return err
 	}
 	defer dir.Close() // the lock goes with it
-	if err := waitLock(ctx, dir, c.lockWait); err != nil {
+	if err := waitLock(ctx, dir, c.lockWait, say); err != nil {
 		return err
 	}
 	// The library reads a config.xml from the working directory if there is one.
@@ -241,12 +241,15 @@ func insertSettings() []setting {
 }
 
 // waitLock takes the lock on the directory, waiting for an engine that is about to leave it.
-func waitLock(ctx context.Context, dir *os.File, patience time.Duration) error {
+func waitLock(ctx context.Context, dir *os.File, patience time.Duration, say io.Writer) error {
 	deadline := time.Now().Add(patience)
-	for {
+	for told := false; ; told = true {
 		err := lockDir(dir)
 		if !errors.Is(err, errLocked) || time.Now().After(deadline) {
 			return err
+		}
+		if !told {
+			fmt.Fprintf(say, "%sanother engine has the directory %s, waiting for it to leave\n", lineError, dir.Name())
 		}
 		select {
 		case <-ctx.Done():

@@ -3,9 +3,11 @@ package engine
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -120,8 +122,8 @@ func (s *Supervisor) childArgs() []string {
 				args = append(args, flag, d.name+"="+d.value)
 			}
 		}
-		for name, value := range own {
-			args = append(args, flag, name+"="+value)
+		for _, name := range slices.Sorted(maps.Keys(own)) {
+			args = append(args, flag, name+"="+own[name])
 		}
 	}
 	flags("--set", []setting{

@@ -146,6 +146,7 @@ func (s *Supervisor) once(ctx context.Context) (healthy time.Duration, err error
 			s.o.Log.Info("the embedded engine is ready")
 		case strings.HasPrefix(line, lineError):
 			said = strings.TrimPrefix(line, lineError)
+			s.set(func() { s.last = errors.New("engine: " + said) })
 		}
 		// Anything else is the Go runtime's last words. They are not ours to print: they may quote.
 	}

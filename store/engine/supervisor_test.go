@@ -247,6 +247,16 @@ func TestTwoEnginesOneDirectory(t *testing.T) {
 	if !errors.As(err, &ended) || ended.ExitCode() != exitLocked || !strings.Contains(string(out), "another engine has the directory") {
 		t.Errorf("%v: %s", err, out)
 	}
+	second, err := Start(Options{DataDir: s.o.DataDir, LibPath: testLibrary(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t, second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if err := second.Ready(ctx); err == nil || !strings.Contains(err.Error(), "another engine has the directory") {
+		t.Errorf("a second program on the directory: %v", err)
+	}
 	if err := connect(t, s).Ping(context.Background()); err != nil {
 		t.Errorf("the first engine: %v", err)
 	}
