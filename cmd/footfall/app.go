@@ -143,7 +143,7 @@ func (a *app) newCollector(key *email.Key) error {
 }
 
 func (a *app) newStaff() error {
-	a.api = &statsapi.API{Reader: a.store, Zone: a.zone, Now: a.now, Log: a.log}
+	a.api = &statsapi.API{Reader: a.store, Site: func(name string) (statsapi.Site, bool) { return a.config().apiSite(name) }, Now: a.now, Log: a.log}
 	api := http.NewServeMux()
 	api.HandleFunc("/api/v2/query", a.api.Query)
 	api.HandleFunc("/api/v2/realtime", a.api.Realtime)
@@ -183,7 +183,7 @@ func (a *app) newStaff() error {
 func (a *app) start(ctx context.Context) error {
 	ctx, a.background = context.WithCancel(context.WithoutCancel(ctx))
 	a.restore(ctx)
-	a.store.start(ctx, &a.done)
+	a.run(func() { a.store.RunRollups(ctx, a.zoneOf) }) // ends with ctx, and says so
 	a.run(func() {
 		if err := a.spool.Run(ctx, a.store); err != nil && ctx.Err() == nil {
 			a.log.Error("the spool stopped", "err", err)
@@ -320,18 +320,28 @@ func (a *app) sites() []dashboard.Site {
 	cfg := a.config()
 	out := make([]dashboard.Site, len(cfg.Sites))
 	for i, s := range cfg.Sites {
-		out[i] = dashboard.Site{Domain: s.Domain, Location: s.Timezone.Location}
+		out[i] = dashboard.Site{Domain: s.Domain, Location: s.Timezone.Location, LongIDs: s.longIDs()}
 	}
 	return out
 }
 
-func (a *app) zone(site string) (*time.Location, bool) {
-	for _, s := range a.config().Sites {
-		if s.Domain == site {
-			return s.Timezone.Location, true
+// apiSite finds a site for the Stats API.
+func (c *Config) apiSite(name string) (statsapi.Site, bool) {
+	for _, s := range c.Sites {
+		if s.Domain == name {
+			return statsapi.Site{Zone: s.Timezone.Location, LongIDs: s.longIDs()}, true
 		}
 	}
-	return nil, false
+	return statsapi.Site{}, false
+}
+
+// longIDs tells whether a visitor keeps an id for more than a day.
+func (s *SiteConfig) longIDs() bool { return anonymize.Window(s.VisitorWindow) != anonymize.Day }
+
+// zoneOf returns a site's zone, nil for a site that is not configured any more.
+func (a *app) zoneOf(site string) *time.Location {
+	s, _ := a.config().apiSite(site)
+	return s.Zone
 }
 
 func (a *app) zones() (out []*time.Location) {

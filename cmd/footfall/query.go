@@ -104,8 +104,7 @@ func askStore(ctx context.Context, s streams, c *Config, body []byte) ([]byte, i
 	if err := st.Migrate(ready); err != nil {
 		return nil, 0, fmt.Errorf("the store does not answer: %w", err)
 	}
-	a := app{cfg: c}
-	api := statsapi.API{Reader: st, Zone: a.zone, Now: time.Now, Log: log}
+	api := statsapi.API{Reader: st, Site: c.apiSite, Now: time.Now, Log: log}
 	res, err := api.Answer(ctx, auth.Identity{}, body)
 	var se *statsapi.StatusError
 	if errors.As(err, &se) {

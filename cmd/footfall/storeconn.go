@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -58,11 +57,6 @@ func openStore(c *Config, log *slog.Logger, now func() time.Time, reg prometheus
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	return sc, nil
-}
-
-// start runs what the store does in the background until ctx ends.
-func (s *storeConn) start(ctx context.Context, wg *sync.WaitGroup) {
-	wg.Go(func() { s.RunRollups(ctx) })
 }
 
 func (s *storeConn) close(ctx context.Context) {

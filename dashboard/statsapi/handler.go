@@ -32,9 +32,15 @@ type Reader interface {
 // API answers queries about the configured sites.
 type API struct {
 	Reader Reader
-	Zone   func(site string) (*time.Location, bool) // false: no such site
+	Site   func(name string) (Site, bool) // false: no such site
 	Now    func() time.Time
 	Log    *slog.Logger
+}
+
+// Site is what a query has to know of its site.
+type Site struct {
+	Zone    *time.Location
+	LongIDs bool // its visitor ids outlive a day
 }
 
 type resultRow struct {
@@ -89,12 +95,12 @@ func (a *API) Answer(ctx context.Context, id auth.Identity, body []byte) (*Respo
 	if err != nil {
 		return nil, a.statusError(ctx, err)
 	}
-	zone, err := a.zone(id, r.SiteID)
+	site, err := a.site(id, r.SiteID)
 	if err != nil {
 		return nil, err
 	}
 	now := a.Now()
-	q, err := r.query(zone, now, func() (time.Time, error) { return a.first(ctx, r.SiteID, zone, now) })
+	q, err := r.query(site, now, func() (time.Time, error) { return a.first(ctx, r.SiteID, site.Zone, now) })
 	if err != nil {
 		return nil, a.statusError(ctx, err)
 	}
@@ -105,15 +111,15 @@ func (a *API) Answer(ctx context.Context, id auth.Identity, body []byte) (*Respo
 	return respond(r, q, res), nil
 }
 
-func (a *API) zone(id auth.Identity, site string) (*time.Location, error) {
-	zone, ok := a.Zone(site)
+func (a *API) site(id auth.Identity, name string) (Site, error) {
+	site, ok := a.Site(name)
 	if !ok {
-		return nil, &StatusError{http.StatusNotFound, "site_id: there is no such site"}
+		return Site{}, &StatusError{http.StatusNotFound, "site_id: there is no such site"}
 	}
-	if !id.MaySee(site) {
-		return nil, &StatusError{http.StatusForbidden, "this token may not read that site"}
+	if !id.MaySee(name) {
+		return Site{}, &StatusError{http.StatusForbidden, "this token may not read that site"}
 	}
-	return zone, nil
+	return site, nil
 }
 
 // first returns the first day of the site that has data, zero if none has.
@@ -240,7 +246,7 @@ func (a *API) Realtime(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id, _ := auth.From(r)
-	if _, err := a.zone(id, site); err != nil {
+	if _, err := a.site(id, site); err != nil {
 		a.fail(w, err)
 		return
 	}

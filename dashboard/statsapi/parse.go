@@ -94,16 +94,16 @@ func jsonError(err error) error {
 
 // query turns the request into the store's terms. first tells when the site's data begins;
 // it is called for date_range "all" only.
-func (r *Request) query(zone *time.Location, now time.Time, first func() (time.Time, error)) (store.Query, error) {
+func (r *Request) query(site Site, now time.Time, first func() (time.Time, error)) (store.Query, error) {
 	q := store.Query{
-		Site: r.SiteID, Zone: zone, Now: now, Metrics: r.Metrics, Dimensions: r.Dimensions,
+		Site: r.SiteID, Zone: site.Zone, LongIDs: site.LongIDs, Now: now, Metrics: r.Metrics, Dimensions: r.Dimensions,
 		Limit: DefaultLimit, Offset: r.Pagination.Offset, TotalRows: r.Include.TotalRows,
 	}
 	if r.Pagination.Limit != nil {
 		q.Limit = *r.Pagination.Limit
 	}
 	var err error
-	if q.From, q.To, err = ParseRange(r.DateRange, zone, now, first); err != nil {
+	if q.From, q.To, err = ParseRange(r.DateRange, site.Zone, now, first); err != nil {
 		return q, err
 	}
 	if q.Filters, err = ParseFilters(r.Filters); err != nil {

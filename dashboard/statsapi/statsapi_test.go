@@ -52,7 +52,7 @@ func api(t *testing.T, r *reader) *API {
 	zone := kolkata(t)
 	return &API{
 		Reader: r, Log: slog.New(slog.DiscardHandler),
-		Zone: func(site string) (*time.Location, bool) { return zone, strings.HasPrefix(site, "example.") },
+		Site: func(name string) (Site, bool) { return Site{Zone: zone}, strings.HasPrefix(name, "example.") },
 		Now:  func() time.Time { return time.Date(2026, 11, 24, 20, 0, 0, 0, time.UTC) }, // the 25th there
 	}
 }
@@ -241,7 +241,7 @@ func FuzzParseRequest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		q, err := r.query(time.UTC, now, func() (time.Time, error) { return now, nil })
+		q, err := r.query(Site{Zone: time.UTC}, now, func() (time.Time, error) { return now, nil })
 		if err != nil {
 			return
 		}

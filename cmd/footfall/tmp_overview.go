@@ -1,5 +1,0 @@
-package main
-
-import "context"
-
-func (s *storeConn) RunRollups(ctx context.Context) {}
