@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -155,7 +156,35 @@ const (
 	dayBegun  = 1
 	dayBuilt  = 2
 	dayMarked = 3
+	dayMonth  = 4 // on the first of a month
 )
+
+// monthOffset is added to the numbers of dimensions in the rows of daily that are a month's.
+const monthOffset = 100
+
+// monthKey identifies the builds that a month was added up of: the numbers are random, so
+// other builds have another sum.
+func monthKey(builds []uint64) (key uint64) {
+	for _, b := range builds {
+		key ^= b
+	}
+	return key
+}
+
+// months returns the first days of the months that have a day among days, and their ends.
+func monthsOfDays(first, last event.Day) []dayRange {
+	var out []dayRange
+	for d := first; d <= last; {
+		y, m, _ := d.Time().Date()
+		r := dayRange{
+			event.DayOf(time.Date(y, m, 1, 0, 0, 0, 0, time.UTC)),
+			event.DayOf(time.Date(y, m+1, 0, 0, 0, 0, 0, time.UTC)),
+		}
+		out = append(out, r)
+		d = r.last + 1
+	}
+	return out
+}
 
 func (r *reporter) addDays(ctx context.Context, e dayEntry, days ...siteDay) error {
 	for _, d := range days {
@@ -184,6 +213,8 @@ type dayState struct {
 	longer      bool
 	lines       uint64
 	gen         uint32
+
+	month, monthKey, monthLines uint64 // on the first of a month: the build of the whole, what it was made of, its rows
 }
 
 // closed tells whether the day's rollup is what its events would say.
@@ -201,7 +232,7 @@ func (r *reporter) dayStates(ctx context.Context, site string, days fragment) ([
 		var d dayState
 		var day uint16
 		var longer uint8
-		if err := rows.Scan(&d.site, &day, &d.marks, &d.build, &d.seen, &longer, &d.lines, &d.gen); err != nil {
+		if err := rows.Scan(&d.site, &day, &d.marks, &d.build, &d.seen, &longer, &d.lines, &d.gen, &d.month, &d.monthKey, &d.monthLines); err != nil {
 			return nil, r.wrap("day_states", err)
 		}
 		d.day, d.longer = event.Day(day), longer != 0
@@ -212,11 +243,32 @@ func (r *reporter) dayStates(ctx context.Context, site string, days fragment) ([
 
 // rolled is the closed days of a period that are read from their rollup.
 type rolled struct {
+	all          daySet // each day by itself
+	months, rest daySet // the same days, as whole months where there are such, and others
+}
+
+// daySet is a set of days and the builds to read of them.
+type daySet struct {
 	days   []dayRange
 	builds []uint64
 }
 
-func (x rolled) any() bool { return len(x.builds) > 0 }
+func (x *daySet) add(d event.Day, build uint64) {
+	x.days = addDay(x.days, d)
+	x.builds = append(x.builds, build)
+}
+
+func (x daySet) buildsIn() fragment { return joined(" IN ", frag("build"), listOf(x.builds)) }
+
+func addDay(ranges []dayRange, d event.Day) []dayRange {
+	if n := len(ranges); n > 0 && ranges[n-1].last == d-1 {
+		ranges[n-1].last = d
+		return ranges
+	}
+	return append(ranges, dayRange{d, d})
+}
+
+func (x rolled) any() bool { return len(x.all.builds) > 0 }
 
 // route divides a period: closed days that lie in it as a whole are read from their
 // rollup, the others from events. Where ids live longer than a day, visitors of several
@@ -231,7 +283,11 @@ func (r *reporter) route(ctx context.Context, site string, p *period, longIDs bo
 		return x, err
 	}
 	builds := map[event.Day]uint64{}
+	months := map[event.Day]dayState{}
 	for _, d := range states {
+		if d.month != 0 {
+			months[d.day] = d
+		}
 		if d.longer && p.first != p.last {
 			return x, nil
 		}
@@ -243,30 +299,60 @@ func (r *reporter) route(ctx context.Context, site string, p *period, longIDs bo
 		return x, nil
 	}
 	p.raw = []dayRange{}
-	for d := p.first; ; d++ {
-		list := &p.raw
-		if b, ok := builds[d]; ok {
-			list = &x.days
-			x.builds = append(x.builds, b)
+	for _, m := range monthsOfDays(p.first, p.last) {
+		var day daySet
+		for d := max(m.first, p.first); d <= min(m.last, p.last); d++ {
+			if b, ok := builds[d]; ok {
+				day.add(d, b)
+				x.all.add(d, b)
+			} else {
+				p.raw = addDay(p.raw, d)
+			}
 		}
-		if n := len(*list); n > 0 && (*list)[n-1].last == d-1 {
-			(*list)[n-1].last = d
-		} else {
-			*list = append(*list, dayRange{d, d})
+		whole := m.first >= p.first && m.last <= p.last && p.whole(m.first) && p.whole(m.last)
+		if state, ok := months[m.first]; ok && whole && len(day.builds) > 0 && state.monthKey == monthKey(day.builds) {
+			x.months.add(m.first, state.month)
+			continue
 		}
-		if d == p.last {
-			return x, nil
+		for _, r := range day.days {
+			for d := r.first; d <= r.last; d++ {
+				x.rest.add(d, builds[d])
+			}
 		}
 	}
+	return x, nil
 }
 
-func (x rolled) buildsIn() fragment { return joined(" IN ", frag("build"), listOf(x.builds)) }
-
-// figures is the branch of figures.sql that reads the groups dims, with step (if it has
+// figures are the branches of figures.sql that read the groups dims, with step (if it has
 // any text) for the steps of a series.
-func (x rolled) figures(site, dims string, step fragment) (fragment, error) {
+func (x rolled) figures(site string, dims []uint8, step fragment) ([]fragment, error) {
+	if step.sql != "" {
+		f, err := x.all.figures(site, dims, 0, step)
+		return []fragment{f}, err
+	}
+	var out []fragment
+	for _, s := range []struct {
+		set    daySet
+		offset uint8
+	}{{x.rest, 0}, {x.months, monthOffset}} {
+		if len(s.set.builds) > 0 {
+			f, err := s.set.figures(site, dims, s.offset, step)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, f)
+		}
+	}
+	return out, nil
+}
+
+func (x daySet) figures(site string, dims []uint8, offset uint8, step fragment) (fragment, error) {
+	var ids []string
+	for _, d := range dims {
+		ids = append(ids, strconv.Itoa(int(d+offset)))
+	}
 	return statement("figures_daily", map[string]any{
-		"Site": site, "Dims": dims, "Days": daysIn(x.days), "Builds": x.buildsIn(),
-		"Stepped": step.sql != "", "Step": step, "StepID": stepID,
+		"Site": site, "Dims": strings.Join(ids, ", "), "Days": daysIn(x.days), "Builds": x.buildsIn(),
+		"Stepped": step.sql != "", "Step": step, "StepID": stepID, "Offset": monthOffset,
 	})
 }

@@ -216,7 +216,8 @@ func (o *overview) panels(ctx context.Context, r *reporter) ([]Panel, error) {
 func (o *overview) somePanels(ctx context.Context, r *reporter, out []Panel, rollable bool) error {
 	sp, sc := o.now, o.scope(o.now)
 	var k figureKeys
-	var rolledIDs, noEmpty []string
+	var rolledIDs []uint8
+	var noEmpty []string
 	done := map[uint8]bool{}
 	for i, d := range o.dims {
 		id := o.ids[i]
@@ -225,7 +226,7 @@ func (o *overview) somePanels(ctx context.Context, r *reporter, out []Panel, rol
 		}
 		done[id] = true
 		k.add(id, d, sc, fragment{})
-		rolledIDs = append(rolledIDs, strconv.Itoa(int(id)))
+		rolledIDs = append(rolledIDs, id)
 		if d.empty == notSet && strings.HasPrefix(d.column, "utm_") {
 			continue // told apart below: the value shown is not empty
 		}
@@ -244,11 +245,11 @@ func (o *overview) somePanels(ctx context.Context, r *reporter, out []Panel, rol
 		return err
 	}
 	if sp.rolled.any() {
-		f, err := sp.rolled.figures(o.q.Site, strings.Join(rolledIDs, ", "), fragment{})
+		fs, err := sp.rolled.figures(o.q.Site, rolledIDs, fragment{})
 		if err != nil {
 			return err
 		}
-		branches = append(branches, f)
+		branches = append(branches, fs...)
 	}
 	// Two more than wanted: one tells that there are more, one is dropped as "(not set)".
 	rows, err := r.figures(ctx, map[string]any{"Branches": branches, "Panels": true, "Limit": o.q.Limit + 2,

@@ -66,7 +66,11 @@ func figureBranches(site string, p period, fs []Filter, k figureKeys) ([]fragmen
 		failed = errors.Join(failed, err)
 		out = append(out, f)
 	}
-	data["Where"], data["Counted"], data["Entered"] = visitConditions(fs, within, false)
+	where, counted, entered := visitConditions(fs, within, false)
+	data["Counted"], data["Entered"] = counted, entered
+	if data["Where"], failed = pickVisits(site, days, fs, where, counted); failed != nil {
+		return nil, failed
+	}
 	add("figures_visits", k.visits)
 	data["Where"] = allOf(within, conditions(fs, false))
 	add("figures_events", k.events)

@@ -36,11 +36,11 @@ func (o *overview) series(ctx context.Context, r *reporter, sp span) (Totals, []
 		return Totals{}, nil, err
 	}
 	if sp.rolled.any() {
-		f, err := sp.rolled.figures(o.q.Site, strconv.Itoa(totalID), sc.step(o.q.Interval, fragment{}))
+		fs, err := sp.rolled.figures(o.q.Site, []uint8{totalID}, sc.step(o.q.Interval, fragment{}))
 		if err != nil {
 			return Totals{}, nil, err
 		}
-		branches = append(branches, f)
+		branches = append(branches, fs...)
 	}
 	rows, err := r.figures(ctx, map[string]any{"Branches": branches})
 	if err != nil {

@@ -240,6 +240,10 @@ func (p *plan) branch(part, hits part, dims []dimension, fs []Filter, names []st
 		return statement(name, b)
 	}
 	b.Where, b.Counted, b.Entered = visitConditions(fs, within, pageIsEntry)
+	var err error
+	if b.Where, err = pickVisits(p.q.Site, days, fs, b.Where, b.Counted); err != nil {
+		return fragment{}, err
+	}
 	return statement("report_visits", b)
 }
 
@@ -263,6 +267,15 @@ func visitConditions(fs []Filter, within fragment, pageIsEntry bool) (where, cou
 		entered = around("any(", conditions(pages, true), ")")
 	}
 	return conditions(whole, pageIsEntry), allOf(within, conditions(some, pageIsEntry)), entered
+}
+
+// pickVisits narrows where to the visits that have a counted row, if events are filtered.
+func pickVisits(site string, days fragment, fs []Filter, where, counted fragment) (fragment, error) {
+	if u := usesOf(fs...); !u.event || u.exit {
+		return where, nil
+	}
+	picked, err := statement("counted_visits", map[string]any{"Site": site, "Days": days, "Where": where, "Counted": counted})
+	return allOf(where, picked), err
 }
 
 // firstCounted is the time of a visit's first counted row, as an aggregate.

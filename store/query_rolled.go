@@ -41,11 +41,12 @@ func (p *plan) rolledBranches(hits part) ([]fragment, error) {
 	if !p.rolled.any() {
 		return nil, nil
 	}
-	id := uint8(totalID)
+	id, byMonth := uint8(totalID), true
 	var dims []fragment
 	for _, d := range p.dims {
 		switch d.kind {
 		case dimTime:
+			byMonth = byMonth && d.name == "time:month"
 			dims = append(dims, p.scope.step(d.name, fragment{}))
 		case dimCountryName:
 			id = countryID
@@ -55,29 +56,44 @@ func (p *plan) rolledBranches(hits part) ([]fragment, error) {
 			dims = append(dims, frag("toString(value)"))
 		}
 	}
-	if id != pageID || p.parts&partVisits == 0 {
-		f, err := p.rolledBranch(id, dims, hits, p.parts)
-		return []fragment{f}, err
+	sets := []rolledSet{{p.rolled.all, 0}}
+	if byMonth {
+		sets = []rolledSet{{p.rolled.rest, 0}, {p.rolled.months, monthOffset}}
 	}
-	// A page's visits are those that began on it: they are rolled up under their entry.
+	parts := []rolledPart{{id, p.parts}}
+	if id == pageID && p.parts&partVisits != 0 {
+		// A page's visits are those that began on it: they are rolled up under their entry.
+		parts = []rolledPart{{pageID, p.parts &^ partVisits}, {entryID, partVisits}}
+	}
 	var out []fragment
-	for _, x := range []struct {
-		id    uint8
-		parts part
-	}{{pageID, p.parts &^ partVisits}, {entryID, partVisits}} {
-		if x.parts == 0 {
-			continue
+	for _, set := range sets {
+		for _, part := range parts {
+			if part.parts == 0 || len(set.builds) == 0 {
+				continue
+			}
+			f, err := p.rolledBranch(set, part, dims, hits)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, f)
 		}
-		f, err := p.rolledBranch(x.id, dims, hits, x.parts)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, f)
 	}
 	return out, nil
 }
 
-func (p *plan) rolledBranch(id uint8, dims []fragment, hits, parts part) (fragment, error) {
+// rolledSet is days or months, rolledPart a dimension and what is read of it.
+type rolledSet struct {
+	daySet
+	offset uint8
+}
+
+type rolledPart struct {
+	id    uint8
+	parts part
+}
+
+func (p *plan) rolledBranch(set rolledSet, of rolledPart, dims []fragment, hits part) (fragment, error) {
+	parts := of.parts
 	names := rolledColumns()
 	var columns []string
 	for _, c := range reportColumns() {
@@ -97,6 +113,6 @@ func (p *plan) rolledBranch(id uint8, dims []fragment, hits, parts part) (fragme
 		columns = append(columns, sql+" AS "+c.name)
 	}
 	return statement("report_daily", map[string]any{
-		"Dims": dims, "Columns": columns, "Site": p.q.Site, "Dim": id, "Days": daysIn(p.rolled.days), "Builds": p.rolled.buildsIn(),
+		"Dims": dims, "Columns": columns, "Site": p.q.Site, "Dim": of.id + set.offset, "Days": daysIn(set.days), "Builds": set.buildsIn(),
 	})
 }

@@ -128,7 +128,52 @@ func (s *Store) rollupRound(ctx context.Context, zone func(string) *time.Locatio
 			stats.Closed++
 		}
 	}
-	return stats, nil
+	return stats, s.addMonths(ctx, r, now)
+}
+
+// addMonths adds up the days of months that are over, where they have changed.
+func (s *Store) addMonths(ctx context.Context, r *reporter, now time.Time) error {
+	states, err := r.dayStates(ctx, "", frag("1"))
+	if err != nil {
+		return err
+	}
+	thisMonth := event.DayOf(now.UTC()).Month()
+	type siteMonth struct {
+		site  string
+		first event.Day
+	}
+	closed := map[siteMonth]*daySet{}
+	firsts := map[siteDay]dayState{}
+	for _, d := range states { // by site and day
+		firsts[d.siteDay] = d
+		if d.closed() && d.day.Month() < thisMonth {
+			m := siteMonth{d.site, monthsOfDays(d.day, d.day)[0].first}
+			if closed[m] == nil {
+				closed[m] = &daySet{}
+			}
+			closed[m].add(d.day, d.build)
+		}
+	}
+	for m, set := range closed {
+		first := siteDay{m.site, m.first}
+		state := firsts[first]
+		if key := monthKey(set.builds); len(set.builds) < 2 || state.month != 0 && state.monthKey == key {
+			continue
+		}
+		e := dayEntry{What: dayMonth, Build: rand.Uint64() | 1, Gen: state.gen + 1, Marks: monthKey(set.builds), At: now.Unix()}
+		err := r.exec(ctx, "month_build", map[string]any{
+			"Site": m.site, "Day": m.first.String(), "Build": e.Build, "Days": daysIn(set.days), "Builds": set.buildsIn(), "Offset": monthOffset})
+		if err != nil {
+			return err
+		}
+		if e.Lines, _, err = r.widest(ctx, map[string]any{"Site": m.site, "Day": m.first.String(), "Build": e.Build}); err != nil {
+			return err
+		}
+		if err := r.addDays(ctx, e, first); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // over tells whether a day has ended on its site's calendar, and a while ago.
@@ -284,7 +329,13 @@ func (s *Store) tidyRollups(ctx context.Context, drop bool) error {
 		if d.closed() && lines[d.build] != d.lines {
 			broken = append(broken, d.siteDay)
 		}
+		if d.month != 0 && lines[d.month] != d.monthLines { // named no more, it is added up again
+			if err := r.addDays(ctx, dayEntry{What: dayMonth, Gen: d.gen + 1, At: s.now().Unix()}, d.siteDay); err != nil {
+				return err
+			}
+		}
 		delete(lines, d.build)
+		delete(lines, d.month)
 	}
 	if len(broken) > 0 {
 		s.log.Warn("rollups are incomplete and will be built again", "days", len(broken))
@@ -304,7 +355,7 @@ func (s *Store) tidyRollups(ctx context.Context, drop bool) error {
 	const together = 2000
 	slices.Sort(stale)
 	for part := range slices.Chunk(stale, together) {
-		x := rolled{builds: part}
+		x := daySet{builds: part}
 		if err := r.exec(ctx, "daily_drop", map[string]any{"Days": daysIn([]dayRange{span}), "Builds": x.buildsIn()}); err != nil {
 			return fmt.Errorf("removing old builds: %w", err)
 		}

@@ -48,8 +48,8 @@ func closedDays(t *testing.T, s *Store, site string) int {
 // are closed, when late events have come, and when the days have been built again.
 func TestRollupsAnswerAsEvents(t *testing.T) {
 	kolkata := zone(t, "Asia/Kolkata")
-	first := event.DayOf(time.Date(2026, 10, 26, 12, 0, 0, 0, time.UTC))
-	const days = 10
+	first := event.DayOf(time.Date(2026, 9, 28, 12, 0, 0, 0, time.UTC)) // all of October among them
+	const days = 38
 	now := (first + days - 1).Start(kolkata).Add(12 * time.Hour)
 	zones := func(string) *time.Location { return kolkata }
 	onEachAt(t, now, func(t *testing.T, s *Store) {
@@ -57,7 +57,7 @@ func TestRollupsAnswerAsEvents(t *testing.T) {
 		ref := &reference{}
 		for d := range event.Day(days) {
 			if d != 3 { // a day without events
-				ref.events = append(ref.events, g.day(first+d, 30)...)
+				ref.events = append(ref.events, g.day(first+d, 8)...)
 			}
 		}
 		write(t, s, ref.events)
@@ -81,22 +81,39 @@ func TestRollupsAnswerAsEvents(t *testing.T) {
 		if err != nil || stats.Closed != days-2 {
 			t.Fatalf("closed %d days (%v), want all but the empty one and today", stats.Closed, err)
 		}
+		months := func() int {
+			t.Helper()
+			conn, err := s.conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := periodOf(kolkata, first.Start(kolkata), now)
+			x, err := s.reporter(conn).route(t.Context(), g.site, &p, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(x.months.builds)
+		}
+		if months() != 1 {
+			t.Fatal("October is not read as a month")
+		}
 		check("closed", 40)
 		if stats, err := s.Rollup(t.Context(), zones); err != nil || stats != (RollupStats{}) {
 			t.Fatalf("a second round did %+v (%v)", stats, err)
 		}
 
 		late := append(g.day(first+1, 5), g.day(first+3, 4)...)
+		late = append(late, g.day(first+20, 1)...)
 		ref.events = append(ref.events, late...)
 		write(t, s, late)
-		if n := closedDays(t, s, g.site); n != days-3 {
-			t.Fatalf("%d days are closed after late events, want %d", n, days-3)
+		if n := closedDays(t, s, g.site); n != days-4 || months() != 0 {
+			t.Fatalf("%d days are closed after late events, want %d", n, days-4)
 		}
 		check("late", 20)
-		if stats, err := s.Rollup(t.Context(), zones); err != nil || stats != (RollupStats{Closed: 1, Rebuilt: 1}) {
+		if stats, err := s.Rollup(t.Context(), zones); err != nil || stats != (RollupStats{Closed: 1, Rebuilt: 2}) {
 			t.Fatalf("rebuilding did %+v (%v)", stats, err)
 		}
-		if n := closedDays(t, s, g.site); n != days-1 {
+		if n := closedDays(t, s, g.site); n != days-1 || months() != 1 {
 			t.Fatalf("%d days are closed, want %d", n, days-1)
 		}
 		check("rebuilt", 30)

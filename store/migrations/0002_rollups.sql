@@ -6,10 +6,10 @@
 CREATE TABLE IF NOT EXISTS days (
     site   {string},
     day    Date,
-    what   UInt8,            -- 1 a build began, 2 a build is complete, 3 a mark: events came late
+    what   UInt8,            -- 1 a build began, 2 one is complete, 3 a mark: events came late, 4 the month was added up
     build  UInt64,           -- the rows of daily that are this build's; 0 for a mark
     gen    UInt32,           -- of builds: the newest counts
-    marks  UInt64,           -- of complete builds: how many marks there were before it began
+    marks  UInt64,           -- of complete builds: how many marks there were before it began; of months: a sum over their builds
     longer UInt8,            -- of complete builds: visitor ids of the day occur on other days
     lines  UInt64,           -- of complete builds: rows in daily
     at     DateTime('UTC')
@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS days (
 ORDER BY (site, day)
 {synced};
 
--- The figures of one day by one dimension. Rows of builds that days does not name as the
+-- The figures of one day by one dimension, or (dim + 100) of a month, under its first day. Rows of builds that days does not name as the
 -- newest complete one of their day do not count.
 CREATE TABLE IF NOT EXISTS daily (
     site           {string},

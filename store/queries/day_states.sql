@@ -5,7 +5,10 @@ SELECT toString(site) AS name, toUInt16(day) AS number,
     argMaxIf(marks, gen, what = 2) AS seen,
     argMaxIf(longer, gen, what = 2) AS beyond,
     argMaxIf(lines, gen, what = 2) AS kept,
-    max(gen) AS generation
+    max(gen) AS generation,
+    argMaxIf(build, gen, what = 4) AS month,
+    argMaxIf(marks, gen, what = 4) AS month_of,
+    argMaxIf(lines, gen, what = 4) AS month_kept
 FROM days
 WHERE {{if .Site}}site = {{arg .Site}} AND {{end}}{{put .Days}}
 GROUP BY name, number
