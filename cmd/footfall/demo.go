@@ -32,7 +32,7 @@ func (c *demoClock) now() time.Time {
 // trickle of new hits.
 func runDemo(ctx context.Context, s streams, args []string) error {
 	f := newServeFlags("demo", s)
-	days := f.Int("days", 28, "how many `days` of traffic")
+	days := f.Int("days", 61, "how many `days` of traffic")
 	visitors := f.Float64("visitors", 350, "`visitors` on an average day")
 	fill := f.Bool("fill-only", false, "fill and exit, serve nothing")
 	if _, err := f.parse(args, 0, 0); err != nil {
