@@ -82,6 +82,9 @@ func BenchmarkOverview10M(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+			if err := s.addMonths(ctx, r, now); err != nil {
+				b.Fatal(err)
+			}
 			b.Logf("%s: %d days of the site rolled up, %v each", back.name, built, (time.Since(begun) / built).Round(time.Millisecond))
 
 			panels := []string{"visit:channel", "visit:source", "visit:utm_campaign", "event:page", "visit:entry_page", "visit:exit_page",

@@ -22,6 +22,7 @@ const (
 	searchEvery  = time.Hour        // for days of any age
 	tidyEvery    = 24 * time.Hour
 	recentDays   = 3
+	maxFailures  = 3  // of days, before a round gives up
 	idsLive      = 31 // days: the longest that a visitor id outlives its first day
 )
 
@@ -114,13 +115,19 @@ func (s *Store) rollupRound(ctx context.Context, zone func(string) *time.Locatio
 			candidates = append(candidates, d.siteDay)
 		}
 	}
+	var failed []error
 	for _, d := range candidates {
 		state := known[d]
 		if state.closed() || state.build != 0 && !rebuild || !over(d, zone, now) {
 			continue
 		}
 		if err := s.buildDay(ctx, r, d); err != nil {
-			return stats, err
+			// One day that fails, for want of memory say, must not keep the others.
+			failed = append(failed, fmt.Errorf("day %s: %w", d.day, err))
+			if ctx.Err() != nil || len(failed) == maxFailures {
+				return stats, errors.Join(failed...)
+			}
+			continue
 		}
 		if state.build != 0 {
 			stats.Rebuilt++
@@ -128,7 +135,7 @@ func (s *Store) rollupRound(ctx context.Context, zone func(string) *time.Locatio
 			stats.Closed++
 		}
 	}
-	return stats, s.addMonths(ctx, r, now)
+	return stats, errors.Join(append(failed, s.addMonths(ctx, r, now))...)
 }
 
 // addMonths adds up the days of months that are over, where they have changed.
