@@ -2,6 +2,9 @@ module github.com/kantarainitiative/footfall
 
 go 1.26.0
 
+// npm packages may hold Go files, which are none of ours.
+ignore ./node_modules
+
 require (
 	github.com/ClickHouse/ch-go v0.74.0
 	github.com/ClickHouse/clickhouse-go/v2 v2.50.0
