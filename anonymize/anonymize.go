@@ -72,7 +72,7 @@ func ParseMode(s string) (Mode, error) {
 			return m, nil
 		}
 	}
-	return 0, fmt.Errorf("%q is not one of truncate, hash, drop", s)
+	return 0, fmt.Errorf("%q is none of truncate, hash, drop", s)
 }
 
 // Window is how long a visitor keeps one id. The zero value is the default, a day.
@@ -107,7 +107,7 @@ func ParseWindow(s string) (Window, error) {
 			return w, nil
 		}
 	}
-	return 0, fmt.Errorf("%q is not one of day, week, month", s)
+	return 0, fmt.Errorf("%q is none of day, week, month", s)
 }
 
 // period returns the number of the period that the date is in. Dates before 1970-01-01

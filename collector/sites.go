@@ -41,7 +41,7 @@ func ParseDNT(s string) (DNT, error) {
 			return d, nil
 		}
 	}
-	return 0, fmt.Errorf("%q is not one of ignore, unlinked, drop", s)
+	return 0, fmt.Errorf("%q is none of ignore, unlinked, drop", s)
 }
 
 // Site is a site that hits are counted for. The zero value of every field but Domain is

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -25,6 +28,7 @@ import (
 	"github.com/kantarainitiative/footfall/dashboard/auth"
 	"github.com/kantarainitiative/footfall/dashboard/statsapi"
 	"github.com/kantarainitiative/footfall/event"
+	"github.com/kantarainitiative/footfall/store/engine"
 )
 
 // Time limits of a stop: together they stay below the 10 s in which SIGTERM is answered.
@@ -55,7 +59,6 @@ type app struct {
 	staff     *http.Server
 	control   *http.Server
 	files     *auth.Files
-	api       *statsapi.API
 
 	public, private, socket net.Listener
 
@@ -77,7 +80,7 @@ func newApp(cfg *Config, log *slog.Logger, now func() time.Time) (_ *app, err er
 	}()
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
-	if a.lock, err = lockDir(cfg.Data); err != nil {
+	if a.lock, err = cfg.lockData(); err != nil {
 		return nil, err
 	}
 	opened = append(opened, a.lock.unlock)
@@ -90,8 +93,8 @@ func newApp(cfg *Config, log *slog.Logger, now func() time.Time) (_ *app, err er
 		return nil, err
 	}
 	opened = append(opened, func() { a.private.Close() })
-	if a.socket, err = listenUnix(cfg.path("control.sock")); err != nil {
-		return nil, err
+	if a.socket, err = engine.ListenSocket(cfg.path("control.sock")); err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
 	}
 	opened = append(opened, func() { a.socket.Close() })
 
@@ -143,15 +146,15 @@ func (a *app) newCollector(key *email.Key) error {
 }
 
 func (a *app) newStaff() error {
-	a.api = &statsapi.API{Reader: a.store, Site: func(name string) (statsapi.Site, bool) { return a.config().apiSite(name) }, Now: a.now, Log: a.log}
+	stats := &statsapi.API{Reader: a.store, Site: func(name string) (statsapi.Site, bool) { return a.config().apiSite(name) }, Now: a.now, Log: a.log}
 	api := http.NewServeMux()
-	api.HandleFunc("/api/v2/query", a.api.Query)
-	api.HandleFunc("/api/v2/realtime", a.api.Realtime)
+	api.HandleFunc("/api/v2/query", stats.Query)
+	api.HandleFunc("/api/v2/realtime", stats.Realtime)
 	api.HandleFunc("/api/v2/", func(w http.ResponseWriter, r *http.Request) {
 		auth.JSONError(w, http.StatusNotFound, "there is no such endpoint")
 	})
 	guard, err := auth.NewGuard(auth.Options{
-		Files: a.files, Now: a.now, Log: a.log, Secure: false, LoginPage: dashboard.RenderLogin,
+		Files: a.files, Now: a.now, Log: a.log, LoginPage: dashboard.RenderLogin,
 	})
 	if err != nil {
 		return err
@@ -169,7 +172,7 @@ func (a *app) newStaff() error {
 	if err != nil {
 		return err
 	}
-	errorLog := slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)
+	errorLog := stdlog.New(serverLog{a.log}, "", 0)
 	a.staff = &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: errorLog,
@@ -180,30 +183,38 @@ func (a *app) newStaff() error {
 }
 
 // start restores the visits under way and begins to serve.
-func (a *app) start(ctx context.Context) error {
+func (a *app) start(ctx context.Context) {
 	ctx, a.background = context.WithCancel(context.WithoutCancel(ctx))
 	a.restore(ctx)
-	a.run(func() { a.store.RunRollups(ctx, a.zoneOf) }) // ends with ctx, and says so
-	a.run(func() {
+	a.done.Go(func() { a.store.RunRollups(ctx, a.zoneOf) }) // ends with ctx, and says so
+	a.done.Go(func() {
 		if err := a.spool.Run(ctx, a.store); err != nil && ctx.Err() == nil {
-			a.log.Error("the spool stopped", "err", err)
+			a.log.Error("the spool stopped", "error", err)
 		}
 	})
-	a.run(func() { a.advanceKeys(ctx) })
-	a.run(func() { logServe(a.log, "public", a.collector.Serve(a.public)) })
-	a.run(func() { logServe(a.log, "staff", a.staff.Serve(a.private)) })
-	a.run(func() { logServe(a.log, "control", a.control.Serve(a.socket)) })
-	return nil
-}
-
-func (a *app) run(f func()) {
-	a.done.Go(f)
+	a.done.Go(func() { a.advanceKeys(ctx) })
+	a.done.Go(func() { logServe(a.log, "public", a.collector.Serve(a.public)) })
+	a.done.Go(func() { logServe(a.log, "staff", a.staff.Serve(a.private)) })
+	a.done.Go(func() { logServe(a.log, "control", a.control.Serve(a.socket)) })
 }
 
 func logServe(log *slog.Logger, which string, err error) {
 	if err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-		log.Error("a listener stopped", "listener", which, "err", err)
+		log.Error("a listener stopped", "listener", which, "error", err)
 	}
+}
+
+// serverLog takes what net/http's servers would print, which holds the peer's address or a
+// panic's value, and tells only that something happened.
+type serverLog struct{ log *slog.Logger }
+
+func (l serverLog) Write(line []byte) (int, error) {
+	if bytes.HasPrefix(line, []byte("http: panic")) {
+		l.log.Error("a request of staff ended in a programming error")
+	} else {
+		l.log.Debug("a connection of staff failed")
+	}
+	return len(line), nil
 }
 
 // restore gives the collector the visits that may go on: from the store what is stored,
@@ -218,10 +229,10 @@ func (a *app) restore(ctx context.Context) {
 		return nil
 	}
 	if err := a.store.Recent(ctx, a.now().Add(-collector.VisitMemory), restore); err != nil {
-		a.log.Warn("the store does not answer yet: visits under way begin anew", "err", err)
+		a.log.Warn("the store does not answer yet: visits under way begin anew", "error", err)
 	}
 	if err := a.spool.Pending(restore); err != nil {
-		a.log.Warn("visits that wait in the spool could not be read", "err", err)
+		a.log.Warn("visits that wait in the spool could not be read", "error", err)
 	}
 	a.log.Info("visits restored", "events", n)
 }
@@ -237,7 +248,7 @@ func (a *app) advanceKeys(ctx context.Context) {
 			return
 		case <-t.C:
 			if err := a.keys.Advance(); err != nil {
-				a.log.Error("the visitor keys did not advance", "err", err)
+				a.log.Error("the visitor keys did not advance", "error", err)
 			}
 		}
 	}
@@ -247,7 +258,7 @@ func (a *app) advanceKeys(ctx context.Context) {
 func (a *app) stop() {
 	within(intakeTimeout, func(ctx context.Context) {
 		if err := a.collector.Shutdown(ctx); err != nil {
-			a.log.Warn("requests were cut off", "err", err)
+			a.log.Warn("requests were cut off", "error", err)
 		}
 		a.staff.Shutdown(ctx)
 		a.control.Shutdown(ctx)
@@ -295,7 +306,7 @@ func (a *app) reload(next *Config) error {
 	a.geo = geo
 	a.mu.Unlock()
 	if err := a.keys.Advance(); err != nil { // a new site's zone may be in another date
-		a.log.Error("the visitor keys did not advance", "err", err)
+		a.log.Error("the visitor keys did not advance", "error", err)
 	}
 	// A look-up may still be under way in the old file; no request lasts a minute.
 	time.AfterFunc(time.Minute, func() { oldGeo.Close() })
@@ -325,23 +336,12 @@ func (a *app) sites() []dashboard.Site {
 	return out
 }
 
-// apiSite finds a site for the Stats API.
-func (c *Config) apiSite(name string) (statsapi.Site, bool) {
-	for _, s := range c.Sites {
-		if s.Domain == name {
-			return statsapi.Site{Zone: s.Timezone.Location, LongIDs: s.longIDs()}, true
-		}
-	}
-	return statsapi.Site{}, false
-}
-
-// longIDs tells whether a visitor keeps an id for more than a day.
-func (s *SiteConfig) longIDs() bool { return anonymize.Window(s.VisitorWindow) != anonymize.Day }
-
 // zoneOf returns a site's zone, nil for a site that is not configured any more.
 func (a *app) zoneOf(site string) *time.Location {
-	s, _ := a.config().apiSite(site)
-	return s.Zone
+	if s := a.config().site(site); s != nil {
+		return s.Timezone.Location
+	}
+	return nil
 }
 
 func (a *app) zones() (out []*time.Location) {
@@ -378,8 +378,8 @@ func openGeo(c *Config) (*classify.Geo, error) {
 func findPart(name string) string {
 	places := []string{".parts/" + name}
 	if exe, err := os.Executable(); err == nil {
-		dir := dirOf(exe)
-		places = append(places, dir+"/"+name, dir+"/.parts/"+name, dirOf(dir)+"/.parts/"+name)
+		dir := filepath.Dir(exe)
+		places = append(places, dir+"/"+name, dir+"/.parts/"+name, filepath.Dir(dir)+"/.parts/"+name)
 	}
 	for _, p := range places {
 		if fi, err := os.Stat(p); err == nil && fi.Mode().IsRegular() {

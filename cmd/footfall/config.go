@@ -13,7 +13,6 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	_ "time/tzdata" // sites name time zones; the machine may have no zone files
@@ -22,6 +21,7 @@ import (
 
 	"github.com/kantarainitiative/footfall/anonymize"
 	"github.com/kantarainitiative/footfall/collector"
+	"github.com/kantarainitiative/footfall/dashboard/statsapi"
 )
 
 // Config is everything that can be configured. Each default is written once, in
@@ -116,7 +116,7 @@ func loadConfig(file string, getenv func(string) string) (*Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot read the configuration: %w", err)
 		}
-		if c, err = parseConfig(c, file, b); err != nil {
+		if err := c.parse(file, b); err != nil {
 			return nil, err
 		}
 	}
@@ -147,18 +147,18 @@ func loadConfig(file string, getenv func(string) string) (*Config, error) {
 	return c, nil
 }
 
-// parseConfig puts the YAML of file over c.
-func parseConfig(c *Config, file string, b []byte) (*Config, error) {
+// parse puts the YAML of file over c.
+func (c *Config) parse(file string, b []byte) error {
 	c.file = file
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	dec.KnownFields(true)
 	if err := dec.Decode(c); err != nil && !errors.Is(err, io.EOF) {
-		return nil, yamlError(file, err)
+		return yamlError(file, err)
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: more than one YAML document", file)
+		return fmt.Errorf("%s: more than one YAML document", file)
 	}
-	return c, nil
+	return nil
 }
 
 var unknownField = regexp.MustCompile(`line (\d+): field (\S+) not found in type \S+`)
@@ -305,6 +305,26 @@ func (c *Config) sites() []collector.Site {
 	return out
 }
 
+// site finds a configured site, nil if there is none of that name.
+func (c *Config) site(domain string) *SiteConfig {
+	if i := slices.IndexFunc(c.Sites, func(s SiteConfig) bool { return s.Domain == domain }); i >= 0 {
+		return &c.Sites[i]
+	}
+	return nil
+}
+
+// apiSite finds a site for the Stats API.
+func (c *Config) apiSite(domain string) (statsapi.Site, bool) {
+	s := c.site(domain)
+	if s == nil {
+		return statsapi.Site{}, false
+	}
+	return statsapi.Site{Zone: s.Timezone.Location, LongIDs: s.longIDs()}, true
+}
+
+// longIDs tells whether a visitor keeps an id for more than a day.
+func (s *SiteConfig) longIDs() bool { return anonymize.Window(s.VisitorWindow) != anonymize.Day }
+
 func (c *Config) trustedProxies() []netip.Prefix {
 	out := make([]netip.Prefix, len(c.TrustedProxies))
 	for i, p := range c.TrustedProxies {
@@ -320,168 +340,3 @@ func (c *Config) path(elem ...string) string {
 var domainPattern = regexp.MustCompile(`^[\p{L}\p{N}]([\p{L}\p{N}_-]*[\p{L}\p{N}])?(\.[\p{L}\p{N}]([\p{L}\p{N}_-]*[\p{L}\p{N}])?)*$`)
 
 func validDomain(s string) bool { return len(s) <= 253 && domainPattern.MatchString(s) }
-
-// The types below read one setting each; their errors carry its line.
-
-type zone struct{ *time.Location }
-
-func (z *zone) UnmarshalYAML(n *yaml.Node) error {
-	loc, err := time.LoadLocation(n.Value)
-	if err != nil || n.Value == "Local" {
-		return fmt.Errorf("line %d: timezone: %q is no time zone: write one like Europe/Berlin", n.Line, n.Value)
-	}
-	z.Location = loc
-	return nil
-}
-
-type syncMode time.Duration // 0: before every answer
-
-func (s *syncMode) UnmarshalYAML(n *yaml.Node) error {
-	if n.Value == "always" {
-		*s = 0
-		return nil
-	}
-	d, err := time.ParseDuration(n.Value)
-	if err != nil || d < time.Millisecond || d > time.Minute {
-		return fmt.Errorf("line %d: spool.sync: %q is neither always nor a duration from 1ms to 1m", n.Line, n.Value)
-	}
-	*s = syncMode(d)
-	return nil
-}
-
-type byteSize int64
-
-func (b *byteSize) UnmarshalYAML(n *yaml.Node) error {
-	s := strings.TrimSpace(n.Value)
-	digits := strings.TrimRight(s, "BKMGTikmgt ")
-	unit, ok := map[string]int64{
-		"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12,
-		"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40,
-	}[strings.ToUpper(strings.TrimSpace(s[len(digits):]))]
-	v, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || !ok || v < 0 || v > (1<<62)/unit {
-		return fmt.Errorf("line %d: %q is no size: write one like 4GiB", n.Line, n.Value)
-	}
-	*b = byteSize(v * unit)
-	return nil
-}
-
-type prefix struct{ netip.Prefix }
-
-func parsePrefix(s string) (prefix, error) {
-	if a, err := netip.ParseAddr(s); err == nil {
-		return prefix{netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())}, nil
-	}
-	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		return prefix{}, fmt.Errorf("%q is neither an address nor a network like 10.0.0.0/8", s)
-	}
-	return prefix{p.Masked()}, nil
-}
-
-func (p *prefix) UnmarshalYAML(n *yaml.Node) (err error) {
-	if *p, err = parsePrefix(n.Value); err != nil {
-		return fmt.Errorf("line %d: trusted_proxies: %w", n.Line, err)
-	}
-	return nil
-}
-
-type period string // "400d"
-
-var periodPattern = regexp.MustCompile(`^[1-9][0-9]{0,4}(d|w|mo|y)$`)
-
-func (p *period) UnmarshalYAML(n *yaml.Node) error {
-	if !periodPattern.MatchString(n.Value) {
-		return fmt.Errorf("line %d: retention: %q is no period: write a number and d, w, mo or y", n.Line, n.Value)
-	}
-	*p = period(n.Value)
-	return nil
-}
-
-type ipMode anonymize.Mode
-
-func (m *ipMode) UnmarshalYAML(n *yaml.Node) error {
-	v, err := anonymize.ParseMode(n.Value)
-	if err != nil {
-		return fmt.Errorf("line %d: ip: %q is none of truncate, hash, drop", n.Line, n.Value)
-	}
-	*m = ipMode(v)
-	return nil
-}
-
-type visitorWindow anonymize.Window
-
-func (w *visitorWindow) UnmarshalYAML(n *yaml.Node) error {
-	v, err := anonymize.ParseWindow(n.Value)
-	if err != nil {
-		return fmt.Errorf("line %d: visitor_window: %q is none of day, week, month", n.Line, n.Value)
-	}
-	*w = visitorWindow(v)
-	return nil
-}
-
-type dntMode collector.DNT
-
-func (d *dntMode) UnmarshalYAML(n *yaml.Node) error {
-	v, err := collector.ParseDNT(n.Value)
-	if err != nil {
-		return fmt.Errorf("line %d: dnt: %q is none of ignore, unlinked, drop", n.Line, n.Value)
-	}
-	*d = dntMode(v)
-	return nil
-}
-
-type (
-	piiMode    string
-	cookieMode string
-)
-
-func (m *piiMode) UnmarshalYAML(n *yaml.Node) error {
-	return oneOf(n, "pii", (*string)(m), "mask", "drop", "off")
-}
-
-func (m *cookieMode) UnmarshalYAML(n *yaml.Node) error {
-	return oneOf(n, "cookie", (*string)(m), "none", "consented")
-}
-
-func oneOf(n *yaml.Node, key string, p *string, allowed ...string) error {
-	if !slices.Contains(allowed, n.Value) {
-		return fmt.Errorf("line %d: %s: %q is none of %s", n.Line, key, n.Value, strings.Join(allowed, ", "))
-	}
-	*p = n.Value
-	return nil
-}
-
-// storeURL may hold a password: every way of printing it leaves the password out.
-type storeURL string
-
-func (s storeURL) embedded() bool { return s == "embedded" }
-
-func (s storeURL) validate() error {
-	if s.embedded() {
-		return nil
-	}
-	u, err := url.Parse(string(s))
-	if err != nil || u.Scheme != "clickhouse" || u.Hostname() == "" {
-		return errors.New("store: write embedded, or clickhouse://user:password@host:9000/database")
-	}
-	return nil
-}
-
-// String returns the address without its password.
-func (s storeURL) String() string {
-	if s.embedded() {
-		return string(s)
-	}
-	u, err := url.Parse(string(s))
-	if err != nil {
-		return "clickhouse://(unreadable)"
-	}
-	return u.Redacted()
-}
-
-// GoString is String, for %#v.
-func (s storeURL) GoString() string { return s.String() }
-
-// MarshalYAML is String, for a printed configuration.
-func (s storeURL) MarshalYAML() (any, error) { return s.String(), nil }

@@ -61,10 +61,7 @@ func runDemo(ctx context.Context, s streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := a.start(ctx); err != nil {
-		a.stop()
-		return err
-	}
+	a.start(ctx)
 	d := &demo{clock: clock, app: a, traffic: newTraffic(uint64(begin.Unix()), *visitors, a.geo), zone: cfg.Sites[0].Timezone.Location}
 	if d.key, err = email.LoadOrCreateKey(cfg.path("email.key")); err == nil {
 		err = d.fill(ctx, s.err, begin, now)
@@ -148,7 +145,7 @@ func (d *demo) trickle(ctx context.Context) {
 			last = now
 			for d.queue.Len() > 0 && !d.queue[0].at.After(now) {
 				if err := d.send(ctx, heap.Pop(&d.queue).(demoHit)); err != nil && ctx.Err() == nil {
-					d.app.log.Warn("a demo hit failed", "err", err)
+					d.app.log.Warn("a demo hit failed", "error", err)
 				}
 			}
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/kantarainitiative/footfall/beacon/email"
@@ -28,13 +27,13 @@ func runEmail(_ context.Context, s streams, args []string) error {
 	switch {
 	case *site == "":
 		return usagef("--site: which site does the mail belong to?")
-	case !c.has(*site):
+	case c.site(*site) == nil:
 		return usagef("--site: %q is not configured", *site)
 	case *campaign == "":
 		return usagef("--campaign: give the campaign a name")
 	}
-	if err := os.MkdirAll(c.Data, 0o700); err != nil {
-		return fmt.Errorf("data directory: %w", err)
+	if err := c.makeData(); err != nil {
+		return err
 	}
 	key, err := email.LoadOrCreateKey(c.path("email.key"))
 	if err != nil {

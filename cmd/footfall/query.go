@@ -17,6 +17,7 @@ import (
 
 	"github.com/kantarainitiative/footfall/dashboard/auth"
 	"github.com/kantarainitiative/footfall/dashboard/statsapi"
+	"github.com/kantarainitiative/footfall/store/engine"
 )
 
 // runQuery answers a Stats API query: by the serve that owns the data directory, or where
@@ -68,7 +69,9 @@ func errorText(answer []byte) string {
 // askServe asks over the socket in the data directory. An error means that nobody is there.
 func askServe(ctx context.Context, c *Config, body []byte) ([]byte, int, error) {
 	client := http.Client{Transport: &http.Transport{
-		DialContext: func(context.Context, string, string) (net.Conn, error) { return dialUnix(c.path("control.sock")) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return engine.DialSocket(ctx, c.path("control.sock"))
+		},
 	}}
 	defer client.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://footfall/api/v2/query", bytes.NewReader(body))
@@ -88,7 +91,7 @@ func askServe(ctx context.Context, c *Config, body []byte) ([]byte, int, error) 
 func askStore(ctx context.Context, s streams, c *Config, body []byte) ([]byte, int, error) {
 	log := slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if c.Store.embedded() {
-		lock, err := lockDir(c.Data)
+		lock, err := c.lockData()
 		if err != nil {
 			return nil, 0, err
 		}

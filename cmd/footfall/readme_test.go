@@ -107,7 +107,8 @@ func serves(t *testing.T, line string) {
 // TestReadmeConfiguration: what is shown is accepted, and every key is shown.
 func TestReadmeConfiguration(t *testing.T) {
 	for _, block := range blocks(t, "yaml") {
-		c, err := parseConfig(defaultConfig(), "README.md", []byte(block))
+		c := defaultConfig()
+		err := c.parse("README.md", []byte(block))
 		if err == nil {
 			err = c.Validate()
 		}

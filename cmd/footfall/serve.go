@@ -1,13 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -69,10 +69,7 @@ func runServe(ctx context.Context, s streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := a.start(ctx); err != nil {
-		a.stop()
-		return err
-	}
+	a.start(ctx)
 	return serveStarted(ctx, s, a, func() (*Config, error) { return f.load() })
 }
 
@@ -85,7 +82,7 @@ func serveStarted(ctx context.Context, s streams, a *app, load func() (*Config, 
 		a.log.Warn(w)
 	}
 	if err := welcome(s.out, a); err != nil {
-		a.log.Error("no login link", "err", err)
+		a.log.Error("no login link", "error", err)
 	}
 	for {
 		select {
@@ -95,7 +92,7 @@ func serveStarted(ctx context.Context, s streams, a *app, load func() (*Config, 
 				err = a.reload(next)
 			}
 			if err != nil {
-				a.log.Error("the new configuration is refused, the old one stays in force", "err", err)
+				a.log.Error("the new configuration is refused, the old one stays in force", "error", err)
 				continue
 			}
 			for _, w := range next.warnings() {
@@ -159,7 +156,7 @@ func check(w io.Writer, c *Config) error {
 	}
 	fmt.Fprintf(w, "configuration  %s\n", file)
 	fmt.Fprintf(w, "listen         %s\nstaff          %s\ndata           %s\n", c.Listen, c.Staff, c.Data)
-	if err := checkDir(c.Data); err != nil {
+	if err := c.checkData(); err != nil {
 		return usageError{err}
 	}
 	where, err := checkStore(c)
@@ -174,7 +171,7 @@ func check(w io.Writer, c *Config) error {
 	if g == nil {
 		fmt.Fprintln(w, "geoip          none: countries stay empty")
 	} else {
-		fmt.Fprintln(w, "geoip          ok")
+		fmt.Fprintf(w, "geoip          ok: %s\n", cmp.Or(g.About(), "it does not say where it is from"))
 		g.Close()
 	}
 	for _, site := range c.Sites {
@@ -185,30 +182,4 @@ func check(w io.Writer, c *Config) error {
 	}
 	fmt.Fprintln(w, "ok")
 	return nil
-}
-
-// checkDir tells whether files can be made in dir, or dir itself where it is missing.
-func checkDir(dir string) error {
-	fi, err := os.Stat(dir)
-	if os.IsNotExist(err) {
-		parent := dirOf(dir)
-		if fi, err = os.Stat(parent); err != nil {
-			return fmt.Errorf("data: %s cannot be made: %w", dir, err)
-		}
-		dir = parent
-	} else if err != nil {
-		return fmt.Errorf("data: %w", err)
-	}
-	if !fi.IsDir() {
-		return fmt.Errorf("data: %s is no directory", dir)
-	}
-	if err := syscall.Access(dir, 2 /* W_OK */); err != nil {
-		return fmt.Errorf("data: cannot write to %s: %w", dir, err)
-	}
-	return nil
-}
-
-// contains tells whether the configuration has the site.
-func (c *Config) has(site string) bool {
-	return slices.ContainsFunc(c.Sites, func(s SiteConfig) bool { return s.Domain == site })
 }

@@ -14,27 +14,27 @@ import (
 	"github.com/kantarainitiative/footfall/dashboard/auth"
 )
 
-// openStaff opens the file of users and tokens; it needs no running serve, and works beside one.
-func openStaff(c *Config) (*auth.Files, error) {
-	if err := os.MkdirAll(c.Data, 0o700); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+// openStaff parses the arguments of a command about users or tokens, one or two, and opens
+// their file. It needs no running serve, and works beside one.
+func openStaff(f *flags, args []string) (rest []string, c *Config, files *auth.Files, err error) {
+	if rest, err = f.parse(args, 1, 2); err != nil {
+		return nil, nil, nil, err
 	}
-	return auth.Open(c.Data, time.Now)
+	if c, err = f.load(); err != nil {
+		return nil, nil, nil, err
+	}
+	if err = c.makeData(); err != nil {
+		return nil, nil, nil, err
+	}
+	files, err = auth.Open(c.Data, time.Now)
+	return rest, c, files, err
 }
 
 func runToken(_ context.Context, s streams, args []string) error {
 	f := newFlags("token", s)
 	var sites listFlag
 	f.Var(&sites, "site", "for add: a `site` the token may read; again for more (default: every site)")
-	rest, err := f.parse(args, 1, 2)
-	if err != nil {
-		return err
-	}
-	c, err := f.load()
-	if err != nil {
-		return err
-	}
-	files, err := openStaff(c)
+	rest, c, files, err := openStaff(f, args)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func runToken(_ context.Context, s streams, args []string) error {
 		return w.Flush()
 	case rest[0] == "add" && len(rest) == 2:
 		for _, site := range sites {
-			if !c.has(site) {
+			if c.site(site) == nil {
 				return usagef("--site: %q is not configured", site)
 			}
 		}
@@ -73,15 +73,7 @@ func runToken(_ context.Context, s streams, args []string) error {
 
 func runUser(_ context.Context, s streams, args []string) error {
 	f := newFlags("user", s)
-	rest, err := f.parse(args, 1, 2)
-	if err != nil {
-		return err
-	}
-	c, err := f.load()
-	if err != nil {
-		return err
-	}
-	files, err := openStaff(c)
+	rest, c, files, err := openStaff(f, args)
 	if err != nil {
 		return err
 	}

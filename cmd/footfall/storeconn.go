@@ -44,7 +44,7 @@ func openStore(c *Config, log *slog.Logger, now func() time.Time, reg prometheus
 		// It takes part of a second; waiting spares the log a database that is not there yet.
 		within(engineTimeout, func(ctx context.Context) {
 			if err := sc.engine.Ready(ctx); err != nil {
-				log.Warn("the engine is slow to start: hits wait in the spool", "err", err)
+				log.Warn("the engine is slow to start: hits wait in the spool", "error", err)
 			}
 		})
 		o.Engine = sc.engine

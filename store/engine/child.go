@@ -202,7 +202,7 @@ func runChild(ctx context.Context, c *childConfig, grace time.Duration, say io.W
 	if err != nil {
 		return sayable(err)
 	}
-	ln, err := listenSocket(socket)
+	ln, err := ListenSocket(socket)
 	if err != nil {
 		p.close()
 		return err

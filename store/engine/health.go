@@ -24,7 +24,7 @@ func (s *Supervisor) watchHealth(p *os.Process, ready, exited <-chan struct{}) {
 	}
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
-		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dialSocket(ctx, s.socket) },
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return DialSocket(ctx, s.socket) },
 	}}
 	for {
 		t.Reset(s.probeEvery)

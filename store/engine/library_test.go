@@ -117,7 +117,7 @@ func TestSocketPaths(t *testing.T) {
 		}
 		path := filepath.Join(dir, "engine.sock")
 		for range 2 { // a socket that was left behind is replaced
-			ln, err := listenSocket(path)
+			ln, err := ListenSocket(path)
 			if err != nil {
 				t.Fatalf("%d bytes: %v", len(path), err)
 			}
@@ -125,7 +125,7 @@ func TestSocketPaths(t *testing.T) {
 			if err != nil || fi.Mode().Perm() != 0o600 {
 				t.Errorf("mode %v, %v", fi.Mode(), err)
 			}
-			c, err := dialSocket(context.Background(), path)
+			c, err := DialSocket(context.Background(), path)
 			if err != nil {
 				t.Fatalf("%d bytes: %v", len(path), err)
 			}
@@ -146,11 +146,11 @@ func TestSocketPaths(t *testing.T) {
 			}
 		}
 	}
-	if _, err := dialSocket(context.Background(), filepath.Join(t.TempDir(), "none")); err == nil {
+	if _, err := DialSocket(context.Background(), filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Error("a socket that is not there was dialled")
 	}
 	var op *net.OpError
-	if _, err := dialSocket(context.Background(), filepath.Join(t.TempDir(), strings.Repeat("d/", 80), "none")); errors.As(err, &op) {
+	if _, err := DialSocket(context.Background(), filepath.Join(t.TempDir(), strings.Repeat("d/", 80), "none")); errors.As(err, &op) {
 		t.Errorf("the folder is missing, not the socket: %v", err)
 	}
 }

@@ -80,8 +80,8 @@ func dupFile(f *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
-// setUmask sets the mask for files that the process creates.
-func setUmask(mask int) { unix.Umask(mask) }
+// setUmask sets the mask for files that the process creates, and returns the one before.
+func setUmask(mask int) int { return unix.Umask(mask) }
 
 // totalMemory is the memory in bytes that the process may use: the machine's, or less if one of its
 // control groups has a limit. 0 if it is not known.

@@ -19,7 +19,7 @@ func peerClosed(net.Conn) bool           { return false }
 func childAttr() *syscall.SysProcAttr    { return nil }
 func lockDir(*os.File) error             { return supported() }
 func muteStdio() error                   { return supported() }
-func setUmask(int)                       {}
+func setUmask(int) int                   { return 0 }
 func totalMemory() int64                 { return 0 }
 func keepSignals(f func())               { f() }
 func dupFile(*os.File) (*os.File, error) { return nil, supported() }

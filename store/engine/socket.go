@@ -32,8 +32,8 @@ func reachable(path string, f func(short string) error) error {
 	return f(short)
 }
 
-// dialSocket connects to a Unix socket at a path of any length.
-func dialSocket(ctx context.Context, path string) (net.Conn, error) {
+// DialSocket connects to a Unix socket at a path of any length.
+func DialSocket(ctx context.Context, path string) (net.Conn, error) {
 	var conn net.Conn
 	err := reachable(path, func(short string) error {
 		var d net.Dialer
@@ -44,12 +44,16 @@ func dialSocket(ctx context.Context, path string) (net.Conn, error) {
 	return conn, err
 }
 
-// listenSocket binds a Unix socket that only its owner can use. The caller must hold the lock that
-// says nobody else listens there: a socket left behind by a killed process is removed.
-func listenSocket(path string) (*net.UnixListener, error) {
+// ListenSocket binds a Unix socket that only its owner can use, at a path of any length. The caller
+// must hold the lock that says nobody else listens there: a socket left behind by a killed process is
+// removed. It changes the process's umask for the moment.
+func ListenSocket(path string) (*net.UnixListener, error) {
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 		return nil, err
 	}
+	// By the umask, so that there is no moment at which others get in. It leaves owners all rights: a
+	// folder that another thread makes meanwhile must be usable.
+	defer setUmask(setUmask(0o077))
 	var ln *net.UnixListener
 	err := reachable(path, func(short string) error {
 		var err error
@@ -59,8 +63,7 @@ func listenSocket(path string) (*net.UnixListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	ln.SetUnlinkOnClose(false) // the name it was bound by may not exist any more; the child removes it
-	// The process has a umask of 077 already, so that there is no moment at which others get in.
+	ln.SetUnlinkOnClose(false) // the name it was bound by may not exist any more, or be another's
 	if err := os.Chmod(path, 0o600); err != nil {
 		ln.Close()
 		return nil, err

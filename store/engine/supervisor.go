@@ -278,7 +278,7 @@ func (s *Supervisor) DialContext(ctx context.Context, _ string) (net.Conn, error
 		}
 		return nil, errors.New("engine: not ready yet")
 	}
-	return dialSocket(ctx, s.socket)
+	return DialSocket(ctx, s.socket)
 }
 
 // ClickhouseOptions returns options for clickhouse-go, the caller's to change. Compression is off: on
