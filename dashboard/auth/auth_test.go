@@ -147,7 +147,7 @@ func TestSessionCannotBeForgedOrOutlived(t *testing.T) {
 			}
 		}
 	}
-	f.now = f.now.Add(SessionLife)
+	f.now = f.now.Add(sessionLife)
 	wantStatus(t, f.get("/", c), http.StatusSeeOther)
 }
 
@@ -163,14 +163,14 @@ func TestOneTimeLink(t *testing.T) {
 	c := sessionOf(t, r)
 	wantStatus(t, f.get("/", c), http.StatusOK)
 	wantStatus(t, f.get("/login?token="+secret, nil), http.StatusForbidden)
-	f.now = f.now.Add(LinkSessionLife)
+	f.now = f.now.Add(linkSessionLife)
 	wantStatus(t, f.get("/", c), http.StatusSeeOther)
 
 	late, err := f.files.NewLink()
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.now = f.now.Add(LinkLife + time.Second)
+	f.now = f.now.Add(linkLife + time.Second)
 	wantStatus(t, f.get("/login?token="+late, nil), http.StatusForbidden)
 }
 
@@ -237,8 +237,8 @@ func TestLocalPath(t *testing.T) {
 		"":                       "/", "//evil.example": "/", "https://evil.example/": "/", `/\evil.example`: "/",
 		"javascript:alert(1)": "/", "evil": "/", "/login?next=/": "/", "/\t/evil.example": "/",
 	} {
-		if got := LocalPath(in); got != want {
-			t.Errorf("LocalPath(%q) = %q, want %q", in, got, want)
+		if got := localPath(in); got != want {
+			t.Errorf("localPath(%q) = %q, want %q", in, got, want)
 		}
 	}
 }

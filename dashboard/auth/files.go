@@ -36,9 +36,9 @@ var (
 
 // Lifetimes.
 const (
-	LinkLife        = time.Hour
-	LinkSessionLife = 24 * time.Hour // of somebody who came by a link
-	SessionLife     = 14 * 24 * time.Hour
+	linkLife        = time.Hour
+	linkSessionLife = 24 * time.Hour // of somebody who came by a link
+	sessionLife     = 14 * 24 * time.Hour
 )
 
 // User is somebody who logs in with a password.
@@ -159,18 +159,22 @@ func (f *Files) update(change func(*state) error) error {
 	}
 	b, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
-		return err
+		return fmt.Errorf("staff file: %w", err)
 	}
 	if err := replaceFile(f.path, b); err != nil {
 		return fmt.Errorf("staff file: %w", err)
 	}
 	f.seen = nil
 	f.state = s
-	f.seen, err = os.Stat(f.path)
-	return err
+	if f.seen, err = os.Stat(f.path); err != nil {
+		return fmt.Errorf("staff file: %w", err)
+	}
+	return nil
 }
 
-// replaceFile puts b in place of path so that a reader sees the old or the new whole.
+// replaceFile puts b in place of path so that a reader sees the old or the new whole, and
+// that a power failure does not bring back a token that was removed. A copy on purpose:
+// anonymize and beacon/email replace their files alike, and may import nothing of ours.
 func replaceFile(path string, b []byte) error {
 	t, err := os.CreateTemp(filepath.Dir(path), ".staff-*") // 0600
 	if err != nil {
@@ -186,7 +190,14 @@ func replaceFile(path string, b []byte) error {
 	if err != nil {
 		return err
 	}
-	return os.Rename(t.Name(), path)
+	if err := os.Rename(t.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 var namePattern = regexp.MustCompile(`^[\p{L}\p{N}][\p{L}\p{N} ._@+-]{0,63}$`)
@@ -290,13 +301,13 @@ func (f *Files) Tokens() ([]Token, error) {
 	return out, err
 }
 
-// NewLink makes the secret of a one-time login link, good for LinkLife.
+// NewLink makes the secret of a one-time login link, good for linkLife.
 func (f *Files) NewLink() (string, error) {
 	secret := base64.RawURLEncoding.EncodeToString(randomBytes(24))
 	return secret, f.update(func(s *state) error {
 		now := f.now()
 		s.Links = slices.DeleteFunc(s.Links, func(l link) bool { return now.After(l.Expires) })
-		s.Links = append(s.Links, link{Hash: digest(secret), Expires: now.Add(LinkLife).UTC()})
+		s.Links = append(s.Links, link{Hash: digest(secret), Expires: now.Add(linkLife).UTC()})
 		return nil
 	})
 }

@@ -178,7 +178,7 @@ func JSONError(w http.ResponseWriter, status int, msg string) {
 func (g *Guard) identify(r *http.Request) (Identity, int) {
 	s, err := g.Files.current()
 	if err != nil {
-		g.Log.Error("staff file", "err", err)
+		g.Log.Error("staff file", "error", err)
 		return Identity{}, http.StatusInternalServerError
 	}
 	if h := r.Header.Get("Authorization"); h != "" {
@@ -255,9 +255,9 @@ func (g *Guard) setCookie(w http.ResponseWriter, value string, age time.Duration
 	})
 }
 
-// LocalPath returns next if it is a path on this listener, else "/": a login must not
+// localPath returns next if it is a path on this listener, else "/": a login must not
 // send people elsewhere.
-func LocalPath(next string) string {
+func localPath(next string) string {
 	u, err := url.Parse(next)
 	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") ||
 		strings.ContainsAny(next, "\\\r\n\t") || strings.HasPrefix(u.Path, "/login") {
@@ -276,7 +276,7 @@ func (g *Guard) Login(w http.ResponseWriter, r *http.Request) {
 			g.loginByLink(w, r, secret)
 			return
 		}
-		g.LoginPage(w, r, http.StatusOK, LoginView{Next: LocalPath(r.URL.Query().Get("next"))})
+		g.LoginPage(w, r, http.StatusOK, LoginView{Next: localPath(r.URL.Query().Get("next"))})
 	case http.MethodHead:
 		w.WriteHeader(http.StatusOK)
 	case http.MethodPost:
@@ -288,7 +288,7 @@ func (g *Guard) Login(w http.ResponseWriter, r *http.Request) {
 }
 
 func (g *Guard) loginByLink(w http.ResponseWriter, r *http.Request, secret string) {
-	v := LoginView{Next: LocalPath(r.URL.Query().Get("next"))}
+	v := LoginView{Next: localPath(r.URL.Query().Get("next"))}
 	if !g.allow("login", clientHost(r), rate.Every(loginEvery), loginBurst) {
 		v.Error = "Too many attempts. Wait a moment and try again."
 		g.LoginPage(w, r, http.StatusTooManyRequests, v)
@@ -313,7 +313,7 @@ func (g *Guard) loginByPassword(w http.ResponseWriter, r *http.Request) {
 		g.LoginPage(w, r, http.StatusBadRequest, LoginView{Next: "/", Error: "The form could not be read."})
 		return
 	}
-	v := LoginView{Next: LocalPath(r.PostForm.Get("next")), Name: r.PostForm.Get("name")}
+	v := LoginView{Next: localPath(r.PostForm.Get("next")), Name: r.PostForm.Get("name")}
 	if !g.allow("login", clientHost(r), rate.Every(loginEvery), loginBurst) {
 		w.Header().Set("Retry-After", "10")
 		v.Error = "Too many attempts. Wait a moment and try again."
@@ -344,16 +344,16 @@ func (g *Guard) start(w http.ResponseWriter, r *http.Request, name string, v Log
 		g.fail(w, r, v, err)
 		return
 	}
-	life := SessionLife
+	life := sessionLife
 	if name == "" {
-		life = LinkSessionLife
+		life = linkSessionLife
 	}
 	g.setCookie(w, s.newSession(name, g.Now().Add(life)), life)
 	http.Redirect(w, r, v.Next, http.StatusSeeOther)
 }
 
 func (g *Guard) fail(w http.ResponseWriter, r *http.Request, v LoginView, err error) {
-	g.Log.Error("staff file", "err", err)
+	g.Log.Error("staff file", "error", err)
 	v.Error = "The staff file cannot be read or written; the server's log says why."
 	g.LoginPage(w, r, http.StatusInternalServerError, v)
 }

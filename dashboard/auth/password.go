@@ -18,12 +18,12 @@ const (
 	argonKey    = 32
 )
 
-// MinPassword is the shortest password accepted, in characters.
-const MinPassword = 8
+// minPassword is the shortest password accepted, in characters.
+const minPassword = 8
 
 func hashPassword(password string) (string, error) {
-	if n := utf8.RuneCountInString(password); n < MinPassword || len(password) > 1024 {
-		return "", fmt.Errorf("a password has at least %d characters, and at most 1024 bytes", MinPassword)
+	if n := utf8.RuneCountInString(password); n < minPassword || len(password) > 1024 {
+		return "", fmt.Errorf("a password has at least %d characters, and at most 1024 bytes", minPassword)
 	}
 	salt := randomBytes(16)
 	key := argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonLanes, argonKey)

@@ -7,10 +7,10 @@ import (
 	"github.com/kantarainitiative/footfall/dashboard/period"
 )
 
-// ParseRange reads a date_range: the name of a period or two dates or date-times, both of
+// parseRange reads a date_range: the name of a period or two dates or date-times, both of
 // them included. The answer is half open, and at whole days of zone unless date-times were
 // given. first tells when the site's data begins; it is called for "all" only.
-func ParseRange(raw json.RawMessage, zone *time.Location, now time.Time, first func() (time.Time, error)) (from, to time.Time, err error) {
+func parseRange(raw json.RawMessage, zone *time.Location, now time.Time, first func() (time.Time, error)) (from, to time.Time, err error) {
 	var name string
 	if json.Unmarshal(raw, &name) == nil {
 		return named(name, zone, now, first)

@@ -91,7 +91,7 @@ func (e *StatusError) Error() string { return e.Msg }
 
 // Answer answers the query in body for id. Its errors are *StatusError.
 func (a *API) Answer(ctx context.Context, id auth.Identity, body []byte) (*Response, error) {
-	r, err := ParseRequest(body)
+	r, err := parseRequest(body)
 	if err != nil {
 		return nil, a.statusError(ctx, err)
 	}
@@ -195,7 +195,7 @@ func (a *API) statusError(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return &StatusError{499, "the asker went away"}
 	}
-	a.Log.Error("stats query failed", "err", err)
+	a.Log.Error("stats query failed", "error", err)
 	return &StatusError{http.StatusServiceUnavailable, "the store does not answer; the server's log says why"}
 }
 

@@ -14,8 +14,8 @@ import (
 
 // Limits of a query.
 const (
-	DefaultLimit = 10_000
-	MaxLimit     = 100_000
+	defaultLimit = 10_000
+	maxLimit     = 100_000
 	maxDepth     = 8
 	maxValues    = 1000
 )
@@ -47,9 +47,9 @@ func (e badRequest) Error() string { return e.msg }
 
 func bad(format string, a ...any) error { return badRequest{fmt.Sprintf(format, a...)} }
 
-// ParseRequest reads the JSON of a query. Unknown keys are errors: a misspelt filter
+// parseRequest reads the JSON of a query. Unknown keys are errors: a misspelt filter
 // would otherwise answer another question.
-func ParseRequest(body []byte) (*Request, error) {
+func parseRequest(body []byte) (*Request, error) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
 	var r Request
@@ -75,8 +75,8 @@ func ParseRequest(body []byte) (*Request, error) {
 	if len(r.DateRange) == 0 {
 		return nil, bad("date_range: missing")
 	}
-	if l := r.Pagination.Limit; l != nil && (*l < 1 || *l > MaxLimit) {
-		return nil, bad("pagination: limit is %d, not 1 to %d", *l, MaxLimit)
+	if l := r.Pagination.Limit; l != nil && (*l < 1 || *l > maxLimit) {
+		return nil, bad("pagination: limit is %d, not 1 to %d", *l, maxLimit)
 	}
 	if r.Pagination.Offset < 0 {
 		return nil, bad("pagination: offset is negative")
@@ -97,16 +97,16 @@ func jsonError(err error) error {
 func (r *Request) query(site Site, now time.Time, first func() (time.Time, error)) (store.Query, error) {
 	q := store.Query{
 		Site: r.SiteID, Zone: site.Zone, LongIDs: site.LongIDs, Now: now, Metrics: r.Metrics, Dimensions: r.Dimensions,
-		Limit: DefaultLimit, Offset: r.Pagination.Offset, TotalRows: r.Include.TotalRows,
+		Limit: defaultLimit, Offset: r.Pagination.Offset, TotalRows: r.Include.TotalRows,
 	}
 	if r.Pagination.Limit != nil {
 		q.Limit = *r.Pagination.Limit
 	}
 	var err error
-	if q.From, q.To, err = ParseRange(r.DateRange, site.Zone, now, first); err != nil {
+	if q.From, q.To, err = parseRange(r.DateRange, site.Zone, now, first); err != nil {
 		return q, err
 	}
-	if q.Filters, err = ParseFilters(r.Filters); err != nil {
+	if q.Filters, err = parseFilters(r.Filters); err != nil {
 		return q, err
 	}
 	if q.OrderBy, err = r.order(); err != nil {
@@ -142,9 +142,9 @@ func (r *Request) order() (out []store.Order, err error) {
 	return out, nil
 }
 
-// ParseFilters reads the filters of a query: a list of [op, dimension, [values]] with an
+// parseFilters reads the filters of a query: a list of [op, dimension, [values]] with an
 // optional fourth {"case_sensitive": false}, and ["and"|"or", [filters]], ["not", filter].
-func ParseFilters(raw json.RawMessage) ([]store.Filter, error) {
+func parseFilters(raw json.RawMessage) ([]store.Filter, error) {
 	if len(raw) == 0 || string(raw) == "null" {
 		return nil, nil
 	}

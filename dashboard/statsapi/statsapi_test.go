@@ -128,7 +128,7 @@ func TestDateRanges(t *testing.T) {
 		`["2026-02-28T10:00:00Z","2026-02-28T11:59:59Z"]`: {"2026-02-28 15:30:00", "2026-02-28 17:30:00"},
 		`["2026-02-28T10:00:00","2026-02-28T10:00:00"]`:   {"2026-02-28 10:00:00", "2026-02-28 10:00:01"},
 	} {
-		from, to, err := ParseRange(json.RawMessage(in), zone, now, first)
+		from, to, err := parseRange(json.RawMessage(in), zone, now, first)
 		if err != nil {
 			t.Errorf("%s: %v", in, err)
 			continue
@@ -237,7 +237,7 @@ func FuzzParseRequest(f *testing.F) {
 	f.Add([]byte(`{"filters":[["and",[["not",["or",[]]]]]]}`))
 	now := time.Date(2026, 11, 24, 20, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r, err := ParseRequest(body)
+		r, err := parseRequest(body)
 		if err != nil {
 			return
 		}
@@ -245,7 +245,7 @@ func FuzzParseRequest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !q.From.Before(q.To) || q.Limit < 1 || q.Limit > MaxLimit || q.Offset < 0 || len(q.Metrics) == 0 {
+		if !q.From.Before(q.To) || q.Limit < 1 || q.Limit > maxLimit || q.Offset < 0 || len(q.Metrics) == 0 {
 			t.Errorf("out of bounds: %+v", q)
 		}
 	})
