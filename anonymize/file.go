@@ -40,7 +40,10 @@ func readState(path string) (*state, error) {
 // period in a forgotten file.
 func tempPath(path string) string { return path + ".new" }
 
-// replaceState puts s in the place of the file at path in one step: after a crash at any
+// replaceState is not the replacement that other packages have for their files: those leave the
+// bytes before on the disk, and this package may import nothing of ours.
+//
+// It puts s in the place of the file at path in one step: after a crash at any
 // point the one or the other is there, whole. The bytes of the file before it are then
 // overwritten, since a disk keeps what is merely unlinked. (Where the file system or the
 // disk never writes in place, that cannot reach the old blocks; nothing in a program can.)

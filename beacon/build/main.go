@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/kantarainitiative/footfall/beacon/internal/bundle"
 )
@@ -41,30 +40,11 @@ func run() error {
 	if err := os.MkdirAll(dist, 0o755); err != nil {
 		return err
 	}
-	for _, name := range []string{bundle.Script, bundle.Brotli, bundle.Gzip} {
-		if err := os.WriteFile(filepath.Join(dist, name), files[name], 0o644); err != nil {
+	for name, body := range files {
+		if err := os.WriteFile(filepath.Join(dist, name), body, 0o644); err != nil {
 			return err
 		}
-		fmt.Printf("beacon/dist/%s %d bytes\n", name, len(files[name]))
-	}
-	for _, old := range leftovers(dist, files) {
-		fmt.Fprintf(os.Stderr, "beacon/build: %s is not of this build: remove it\n", old)
+		fmt.Printf("beacon/dist/%s %d bytes\n", name, len(body))
 	}
 	return nil
-}
-
-// leftovers lists the files in dist that the build does not make.
-func leftovers(dist string, files map[string][]byte) []string {
-	entries, err := os.ReadDir(dist)
-	if err != nil {
-		return nil
-	}
-	var names []string
-	for _, e := range entries {
-		if _, ok := files[e.Name()]; !ok {
-			names = append(names, e.Name())
-		}
-	}
-	slices.Sort(names)
-	return names
 }

@@ -191,7 +191,8 @@ func readFile(path string) (keyFile, error) {
 }
 
 // writeFile replaces the file at path atomically; after a crash it is the old one or
-// the new one.
+// the new one. A copy on purpose: anonymize and dashboard/auth replace their files alike, and
+// this package may import nothing of ours.
 func writeFile(path string, f keyFile) (err error) {
 	b, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {

@@ -16,15 +16,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// Names of the files that [Build] returns, in beacon/dist.
-const (
-	Script = "ff.js"
-	Brotli = "ff.js.br"
-	Gzip   = "ff.js.gz"
-)
-
 // Build bundles and minifies beacon/src below root, the folder of go.mod, and returns
-// each shipped file by its name: the script, and its brotli (quality 11) and gzip
+// each file of beacon/dist by its name: the script, and its brotli (quality 11) and gzip
 // (level 9) forms.
 func Build(root string) (map[string][]byte, error) {
 	r := api.Build(api.BuildOptions{
@@ -71,5 +64,5 @@ func Build(root string) (map[string][]byte, error) {
 	if err := gw.Close(); err != nil {
 		return nil, err
 	}
-	return map[string][]byte{Script: script, Brotli: br.Bytes(), Gzip: gz.Bytes()}, nil
+	return map[string][]byte{"ff.js": script, "ff.js.br": br.Bytes(), "ff.js.gz": gz.Bytes()}, nil
 }
