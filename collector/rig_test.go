@@ -162,7 +162,7 @@ func testSites() []Site {
 
 // The tables take a while to read and have no state that tests could see.
 var (
-	testAgents  = sync.OnceValues(func() (*classify.Agents, error) { return classify.NewAgents(0) })
+	testAgents  = sync.OnceValues(classify.NewAgents)
 	testSources = sync.OnceValues(classify.NewSources)
 )
 

@@ -11,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/kantarainitiative/footfall/beacon"
+	"github.com/kantarainitiative/footfall/collector/classify"
 	"github.com/kantarainitiative/footfall/collector/spool"
 	"github.com/kantarainitiative/footfall/event"
 )
@@ -164,7 +165,7 @@ func (c *Collector) serveOpen(ctx *fasthttp.RequestCtx, token []byte) {
 	x.kind = event.EmailOpen
 	x.sent.name = "open"
 	x.sent.domains = open.Site
-	x.source.Source, x.source.Channel = "Email", "Email"
+	x.source.Source, x.source.Channel = "Email", classify.Email
 	x.campaign.name, x.campaign.content = open.Campaign, open.Message
 	setDropped(ctx, c.collect(cfg, x, c.visitor(cfg, ctx, &fields)))
 }

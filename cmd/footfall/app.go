@@ -130,7 +130,7 @@ func newApp(cfg *Config, log *slog.Logger, now func() time.Time) (_ *app, err er
 }
 
 func (a *app) newCollector(key *email.Key) error {
-	agents, err := classify.NewAgents(0)
+	agents, err := classify.NewAgents()
 	if err != nil {
 		return err
 	}

@@ -32,9 +32,8 @@ type Agent struct {
 	MailProxy bool
 }
 
-// DefaultCacheSize is how many agents are remembered unless told otherwise, about
-// 200 bytes each.
-const DefaultCacheSize = 16384
+// cachedAgents is how many agents are remembered, about 200 bytes each.
+const cachedAgents = 16384
 
 // maxAgent is how much of a User-Agent is looked at, in bytes. Real ones stay below
 // 700, in-app ones included.
@@ -48,12 +47,10 @@ type Agents struct {
 	bots  *robots
 }
 
-// NewAgents reads the embedded tables. cacheSize bounds how many agents are remembered;
-// 0 means [DefaultCacheSize].
-func NewAgents(cacheSize int) (*Agents, error) {
-	if cacheSize <= 0 {
-		cacheSize = DefaultCacheSize
-	}
+// NewAgents reads the embedded tables.
+func NewAgents() (*Agents, error) { return agentsWith(cachedAgents) }
+
+func agentsWith(cacheSize int) (*Agents, error) {
 	table, err := loadAgentTable()
 	if err != nil {
 		return nil, err

@@ -10,7 +10,7 @@ import (
 
 func newAgents(t testing.TB) *Agents {
 	t.Helper()
-	a, err := NewAgents(0)
+	a, err := NewAgents()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestCacheAnswersTheSameAndKeepsNoAgent(t *testing.T) {
 }
 
 func TestCacheIsBounded(t *testing.T) {
-	a, err := NewAgents(100)
+	a, err := agentsWith(100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestCacheIsBounded(t *testing.T) {
 }
 
 func TestLookupIsSafeForConcurrentUse(t *testing.T) {
-	a, err := NewAgents(50)
+	a, err := agentsWith(50)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,8 @@ func OpenGeo(path string) (*Geo, error) {
 	return &Geo{raw: raw, typed: typed, places: places, about: raw.Metadata.Description["en"]}, nil
 }
 
-// About returns the database's own English description, which names its source.
+// About returns the database's own English description, which names its source; "" where it
+// has none.
 func (g *Geo) About() string {
 	if g == nil {
 		return ""

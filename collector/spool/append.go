@@ -135,11 +135,11 @@ func (s *Spool) write(frames []byte, n int) error {
 	if first {
 		a.born = s.now()
 		s.activeSince.Store(a.born.UnixNano())
-		s.notify(s.wake)
+		notify(s.wake)
 	}
 	if s.sync > 0 && !a.dirty {
 		a.dirty = true
-		s.notify(s.unsynced)
+		notify(s.unsynced)
 	}
 	return nil
 }
@@ -170,7 +170,7 @@ func (s *Spool) writeError(op string, err error) error {
 }
 
 // notify wakes whoever waits on c, at once or when it next waits.
-func (s *Spool) notify(c chan struct{}) {
+func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

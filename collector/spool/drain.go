@@ -138,7 +138,7 @@ func (s *Spool) drain(ctx context.Context, g *segment, sink Sink) error {
 		s.metrics.errors.WithLabelValues("read").Inc()
 		return err
 	}
-	b := &event.Batch{ID: g.id, Events: slices.Grow(s.events0[:0], min(g.events, len(data)/frameHead)), Replayed: g.replayed}
+	b := &event.Batch{ID: g.id, Events: slices.Grow(s.room[:0], min(g.events, len(data)/frameHead)), Replayed: g.replayed}
 	unread := 0
 	scan(data, g.id, func(rec []byte) {
 		n := len(b.Events)
@@ -152,9 +152,9 @@ func (s *Spool) drain(ctx context.Context, g *segment, sink Sink) error {
 			unread++
 		}
 	})
-	s.events0 = nil
+	s.room = nil
 	if cap(b.Events) <= keepEvents {
-		s.events0 = b.Events
+		s.room = b.Events
 	}
 	if len(b.Events) == 0 && unread > 0 {
 		// Its sums are right, so it is whole and was written by a version with another format.

@@ -2,8 +2,8 @@ package spool
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
-	"strings"
 	"time"
 
 	"github.com/kantarainitiative/footfall/event"
@@ -180,18 +180,5 @@ const (
 
 // A segment's file name is its place in the order and its id, 16 hexadecimal digits each, and the suffix.
 func fileName(seq, id uint64, suffix string) string {
-	var b [16]byte
-	binary.BigEndian.PutUint64(b[:8], seq)
-	binary.BigEndian.PutUint64(b[8:], id)
-	const digits = "0123456789abcdef"
-	var s strings.Builder
-	for i, c := range b {
-		if i == 8 {
-			s.WriteByte('-')
-		}
-		s.WriteByte(digits[c>>4])
-		s.WriteByte(digits[c&15])
-	}
-	s.WriteString(suffix)
-	return s.String()
+	return fmt.Sprintf("%016x-%016x%s", seq, id, suffix)
 }

@@ -125,7 +125,7 @@ func TestCloseIsBoundedAndKeepsWhatIsNotStored(t *testing.T) {
 		if runs {
 			m := &memory{gate: make(chan struct{})} // never opens
 			go func() { done <- r.Run(context.Background(), m) }()
-			time.Sleep(20 * time.Millisecond)
+			r.untilRunning(t)
 		} else {
 			done <- nil
 		}

@@ -93,7 +93,7 @@ func (s *Spool) seal() {
 	s.queue = append(s.queue, a)
 	s.mu.Unlock()
 	s.activeSince.Store(0)
-	s.notify(s.wake)
+	notify(s.wake)
 }
 
 // mark writes the footer and, only if that is whole, gives the file its final name. Nothing behind a footer is

@@ -123,7 +123,7 @@ type Spool struct {
 	running   chan struct{} // closed when the Run in progress ends
 	cancelRun context.CancelFunc
 
-	events0 []event.Event // drain's, reused
+	room []event.Event // drain's, for the next segment's events
 
 	closeOnce sync.Once
 	closeErr  error
@@ -281,7 +281,7 @@ func (s *Spool) close(ctx context.Context) error {
 	running, cancel, sink := s.running, s.cancelRun, s.sink
 	s.mu.Unlock()
 	if running != nil {
-		s.notify(s.wake)
+		notify(s.wake)
 		select {
 		case <-running:
 		case <-ctx.Done():

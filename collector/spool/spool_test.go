@@ -186,15 +186,7 @@ func (r *rig) drainAll(t testing.TB) *memory {
 	m := &memory{}
 	done := make(chan error)
 	go func() { done <- r.Run(context.Background(), m) }()
-	for {
-		r.Spool.mu.Lock()
-		running := r.running != nil
-		r.Spool.mu.Unlock()
-		if running {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
+	r.untilRunning(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if err := r.Close(ctx); err != nil {
@@ -204,6 +196,16 @@ func (r *rig) drainAll(t testing.TB) *memory {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// untilRunning waits until Run has begun: a Close before that would find no sink.
+func (r *rig) untilRunning(t testing.TB) {
+	t.Helper()
+	eventually(t, "Run has begun", func() bool {
+		r.Spool.mu.Lock()
+		defer r.Spool.mu.Unlock()
+		return r.running != nil
+	})
 }
 
 func (r *rig) append(t testing.TB, from, to int) {
