@@ -31,9 +31,9 @@
 // # Rules
 //
 //   - Nonces are random. With 2³² tokens under one key the chance of a repeated nonce is
-//     2⁻³³, and a token is made for a mailing, not for a reader; [Rotate] starts afresh.
-//   - The key file is 0600, replaced atomically, and holds several keys: the newest seals,
-//     all open, and one goes when the last token it can have sealed has expired.
+//     2⁻³³, and a token is made for a mailing, not for a reader.
+//   - The key file is 0600, replaced atomically, and may hold several keys: the newest seals,
+//     all open.
 //   - No error and no printed form of a [Key] holds key bytes or a token.
 package email
 
@@ -57,7 +57,7 @@ const (
 
 	// DefaultLifetime is how long an open is counted after the token was made.
 	DefaultLifetime = 400 * 24 * time.Hour
-	// MaxLifetime bounds it, and with it how long a retired key is kept.
+	// MaxLifetime bounds it, and with it how long a key that no longer seals is needed.
 	MaxLifetime = 800 * 24 * time.Hour
 )
 
@@ -126,7 +126,7 @@ func (k *Key) SealOpen(o Open) (string, error) {
 	if issued < 0 || issued > 0xffff {
 		return "", errors.New("email: the day of issue is before 1970 or after 2149")
 	}
-	// Counted from today too: a retired key is kept no longer.
+	// Counted from today too: a key that no longer seals is needed no longer.
 	if lasts := expires - min(issued, today); expires < issued || lasts > int64(MaxLifetime/day) {
 		return "", fmt.Errorf("email: a token is good for 0 to %d days, not %d", MaxLifetime/day, lasts)
 	}

@@ -308,4 +308,7 @@ func TestFormIsStable(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want %+v", name, got, err, want)
 		}
 	}
+	if token := seal(t, k, want); token[:4] != "EVZ4" {
+		t.Errorf("%s is not sealed with the newest key", token)
+	}
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // Key is the ring of keys of one installation, oldest first. It does not change once
-// loaded and is safe for concurrent use; load the file again to see a rotation.
+// loaded and is safe for concurrent use.
 type Key struct {
 	keys []ringKey
 	now  func() time.Time
@@ -60,7 +60,7 @@ func loadOrCreate(path string, now func() time.Time) (*Key, error) {
 			if f, err = readFile(path); !errors.Is(err, fs.ErrNotExist) {
 				return err // another process was first
 			}
-			f = keyFile{Format: fileFormat, Keys: []storedKey{newKey(nil, now())}}
+			f = keyFile{Format: fileFormat, Keys: []storedKey{newKey(now())}}
 			return writeFile(path, f)
 		})
 	}
@@ -68,40 +68,6 @@ func loadOrCreate(path string, now func() time.Time) (*Key, error) {
 		return nil, err
 	}
 	return f.ring(path, now)
-}
-
-// Rotate adds a new key to the file at path, which seals from now on, and drops the keys
-// whose last token has expired by now. It returns the new ring; a running
-// program uses it once it has loaded the file again.
-func Rotate(path string, now time.Time) (*Key, error) {
-	var f keyFile
-	err := locked(path, func() (err error) {
-		if f, err = readFile(path); err != nil {
-			return err
-		}
-		// A key seals until the next one is made, and its tokens live MaxLifetime at most.
-		kept := f.Keys[:0:0]
-		for i, k := range f.Keys {
-			retired := now
-			if i+1 < len(f.Keys) {
-				if retired, err = time.Parse(time.DateOnly, f.Keys[i+1].Created); err != nil {
-					return fmt.Errorf("email: key file %s: %w", path, err)
-				}
-			}
-			if now.Before(retired.Add(MaxLifetime + 2*day)) {
-				kept = append(kept, k)
-			}
-		}
-		if len(kept) >= maxKeys {
-			return fmt.Errorf("email: key file %s holds %d keys whose mails still count; rotate less often", path, len(kept))
-		}
-		f.Keys = append(kept, newKey(kept, now))
-		return writeFile(path, f)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return f.ring(path, time.Now)
 }
 
 // WithClock returns k reading the time from now, which gives new tokens their day of
@@ -116,21 +82,11 @@ func (k *Key) String() string { return fmt.Sprintf("email.Key(%d keys)", len(k.k
 // GoString is String: %#v must not print a key either.
 func (k *Key) GoString() string { return k.String() }
 
-// newKey returns a random key with an id that none of others has.
-func newKey(others []storedKey, now time.Time) storedKey {
-	secret := make([]byte, keySize)
-	rand.Read(secret) // never fails
-	taken := map[uint16]bool{}
-	for _, o := range others {
-		taken[o.ID] = true
-	}
-	var b [2]byte
-	for {
-		rand.Read(b[:])
-		if id := binary.BigEndian.Uint16(b[:]); !taken[id] {
-			return storedKey{ID: id, Created: now.UTC().Format(time.DateOnly), Key: secret}
-		}
-	}
+// newKey returns a random key with a random id.
+func newKey(now time.Time) storedKey {
+	var b [2 + keySize]byte
+	rand.Read(b[:]) // never fails
+	return storedKey{ID: binary.BigEndian.Uint16(b[:]), Created: now.UTC().Format(time.DateOnly), Key: b[2:]}
 }
 
 // ring checks f and prepares its keys. Errors name the file, never what is in it.

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 func TestKeyFile(t *testing.T) {
@@ -107,72 +106,6 @@ func TestBadKeyFiles(t *testing.T) {
 			t.Error("no error")
 		}
 	})
-}
-
-func TestRotate(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "email.key")
-	created := noon
-	k, err := loadOrCreate(path, func() time.Time { return created })
-	if err != nil {
-		t.Fatal(err)
-	}
-	old := seal(t, k, Open{Site: "s.example", Campaign: "old"})
-	rotated := created.Add(100 * day)
-	k2, err := Rotate(path, rotated)
-	if err != nil {
-		t.Fatal(err)
-	}
-	k2 = k2.WithClock(func() time.Time { return rotated })
-	if o, err := k2.OpenToken(old, "s.example"); err != nil || o.Campaign != "old" {
-		t.Errorf("a token of the old key: %+v, %v", o, err)
-	}
-	fresh := seal(t, k2, Open{Site: "s.example", Campaign: "new"})
-	if _, err := k.OpenToken(fresh, "s.example"); err == nil {
-		t.Error("the new token is sealed with the old key")
-	}
-	// The last token of the old key is good for MaxLifetime from the rotation on.
-	k3, err := Rotate(path, rotated.Add(MaxLifetime))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(k3.keys) != 3 {
-		t.Errorf("%d keys, want 3: the first is still needed", len(k3.keys))
-	}
-	k4, err := Rotate(path, rotated.Add(MaxLifetime+3*day))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(k4.keys) != 3 {
-		t.Errorf("%d keys, want 3: the first is expired", len(k4.keys))
-	}
-	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v, %v", st.Mode(), err)
-	}
-	if _, err := Rotate(filepath.Join(t.TempDir(), "none"), noon); err == nil {
-		t.Error("rotating a file that is not there succeeded")
-	}
-}
-
-func TestRotateIsBounded(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "email.key")
-	if _, err := LoadOrCreateKey(path); err != nil {
-		t.Fatal(err)
-	}
-	for i := 1; ; i++ {
-		k, err := Rotate(path, noon)
-		if err != nil {
-			if i != maxKeys || !strings.Contains(err.Error(), "rotate less often") {
-				t.Errorf("rotation %d: %v", i, err)
-			}
-			break
-		}
-		if len(k.keys) > maxKeys {
-			t.Fatalf("%d keys", len(k.keys))
-		}
-	}
-	if _, err := LoadOrCreateKey(path); err != nil {
-		t.Errorf("the full file: %v", err)
-	}
 }
 
 const createEnv = "FOOTFALL_TEST_CREATE_KEY"

@@ -123,7 +123,7 @@ func newApp(cfg *Config, log *slog.Logger, now func() time.Time) (_ *app, err er
 		return nil, err
 	}
 	opened = append(opened, func() { a.spool.Close(context.Background()) })
-	if err = a.newCollector(emailKey); err != nil {
+	if err = a.newCollector(emailKey.WithClock(now)); err != nil {
 		return nil, err
 	}
 	return a, a.newStaff()

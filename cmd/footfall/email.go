@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/kantarainitiative/footfall/beacon/email"
 )
@@ -39,7 +38,7 @@ func runEmail(_ context.Context, s streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	token, err := key.SealOpen(email.Open{Site: *site, Campaign: *campaign, Message: *message, Issued: time.Now()})
+	token, err := key.SealOpen(email.Open{Site: *site, Campaign: *campaign, Message: *message})
 	if err != nil {
 		return usageError{err}
 	}
