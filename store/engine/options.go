@@ -3,11 +3,9 @@ package engine
 import (
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"time"
 
@@ -29,8 +27,6 @@ type Options struct {
 	// program and "engine". Main must be what runs there.
 	Executable string
 	Args       []string
-	// Env is added to the child's environment, which otherwise has no more than TZ=UTC.
-	Env []string
 	// LibPath is the library or its folder; empty: FindLibrary.
 	LibPath string
 	// MaxMemory bounds the engine's memory in bytes, and a single statement's to 3/4 of it;
@@ -42,9 +38,6 @@ type Options struct {
 	// Sessions is how many statements run side by side, inserts aside. Default: twice the number of
 	// processors, at least 4.
 	Sessions int
-	// Settings are ClickHouse settings of every statement, Server those of the engine as a whole. They
-	// win over the defaults above.
-	Settings, Server map[string]string
 
 	Now        func() time.Time // default time.Now
 	Log        *slog.Logger     // default: none
@@ -116,28 +109,23 @@ func (s *Supervisor) childArgs() []string {
 	args = append(args, "--path", filepath.Join(o.DataDir, "engine"), "--socket", s.socket, "--library", s.library, "--parent-pipe",
 		"--sessions", strconv.Itoa(o.Sessions), "--max-insert", strconv.FormatInt(o.MaxInsert, 10))
 	mem := func(num, den int64) string { return strconv.FormatInt(o.MaxMemory/den*num, 10) }
-	flags := func(flag string, defaults []setting, own map[string]string) {
-		for _, d := range defaults {
-			if _, ok := own[d.name]; !ok {
-				args = append(args, flag, d.name+"="+d.value)
-			}
-		}
-		for _, name := range slices.Sorted(maps.Keys(own)) {
-			args = append(args, flag, name+"="+own[name])
+	flags := func(flag string, settings ...setting) {
+		for _, st := range settings {
+			args = append(args, flag, st.name+"="+st.value)
 		}
 	}
-	flags("--set", []setting{
-		{"max_memory_usage", mem(3, 4)},
-		{"max_bytes_before_external_group_by", mem(1, 5)},
-		{"max_bytes_before_external_sort", mem(1, 5)},
-		{"implicit_select", "0"}, // `garbage` is a syntax error here as it is on a server
-	}, o.Settings)
-	flags("--server", []setting{
-		{"max_server_memory_usage", mem(1, 1)},
-		{"mark_cache_size", mem(1, 8)},
-		{"primary_index_cache_size", mem(1, 16)},
-		{"query_condition_cache_size", mem(1, 64)},
-		{"index_mark_cache_size", mem(1, 64)},
-	}, o.Server)
+	flags("--set",
+		setting{"max_memory_usage", mem(3, 4)},
+		setting{"max_bytes_before_external_group_by", mem(1, 5)},
+		setting{"max_bytes_before_external_sort", mem(1, 5)},
+		setting{"implicit_select", "0"}, // `garbage` is a syntax error here as it is on a server
+	)
+	flags("--server",
+		setting{"max_server_memory_usage", mem(1, 1)},
+		setting{"mark_cache_size", mem(1, 8)},
+		setting{"primary_index_cache_size", mem(1, 16)},
+		setting{"query_condition_cache_size", mem(1, 64)},
+		setting{"index_mark_cache_size", mem(1, 64)},
+	)
 	return args
 }

@@ -124,7 +124,7 @@ func (s *Supervisor) run(ctx context.Context) {
 func (s *Supervisor) once(ctx context.Context) (healthy time.Duration, err error) {
 	cmd := exec.Command(s.o.Executable, s.childArgs()...)
 	cmd.Dir = s.o.DataDir
-	cmd.Env = append([]string{"TZ=UTC"}, s.o.Env...)
+	cmd.Env = []string{"TZ=UTC"} // nothing of the parent's: it may hold a password
 	cmd.SysProcAttr = childAttr()
 	stdin, err := cmd.StdinPipe() // held open, never written: its end tells the child that we are gone
 	if err != nil {
@@ -265,9 +265,6 @@ func (s *Supervisor) Pid() int {
 	}
 	return s.process.Pid
 }
-
-// Socket is the path of the engine's socket. It may be too long for a sockaddr_un: use DialContext.
-func (s *Supervisor) Socket() string { return s.socket }
 
 // DialContext connects to the engine; the address is not looked at. While the engine is not up it
 // fails at once, with the reason.

@@ -337,7 +337,7 @@ func TestStopLetsStatementsEnd(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("Stop took %v", took)
 	}
-	if _, err := os.Lstat(s.Socket()); !os.IsNotExist(err) {
+	if _, err := os.Lstat(s.socket); !os.IsNotExist(err) {
 		t.Errorf("the socket is left behind: %v", err)
 	}
 }
@@ -346,10 +346,10 @@ func TestReopen(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), strings.Repeat("long/", 30), "data")
 	for i := uint64(1); i <= 2; i++ {
 		s := start(t, func(o *Options) { o.DataDir = dir })
-		if len(s.Socket()) < 110 {
-			t.Fatalf("the path %s is not long", s.Socket())
+		if len(s.socket) < 110 {
+			t.Fatalf("the path %s is not long", s.socket)
 		}
-		fi, err := os.Lstat(s.Socket())
+		fi, err := os.Lstat(s.socket)
 		if err != nil || fi.Mode().Perm() != 0o600 || fi.Mode()&os.ModeSocket == 0 {
 			t.Errorf("the socket has mode %v, %v", fi.Mode(), err)
 		}

@@ -28,8 +28,8 @@ import (
 	"time"
 )
 
-// InstallCommand installs the server that the tests run against.
-const InstallCommand = "DEBIAN_FRONTEND=noninteractive apt-get install -y clickhouse-server clickhouse-client"
+// installCommand installs the server that the tests run against.
+const installCommand = "DEBIAN_FRONTEND=noninteractive apt-get install -y clickhouse-server clickhouse-client"
 
 // A user with a password, on every server, beside "default" that has none.
 const (
@@ -80,7 +80,7 @@ func NewServer(dir string) (*Server, error) {
 	binary, err := exec.LookPath("clickhouse-server")
 	if err != nil {
 		if binary, err = exec.LookPath("/usr/sbin/clickhouse-server"); err != nil {
-			return nil, errors.New("clickhouse-server is not installed; run: " + InstallCommand)
+			return nil, errors.New("clickhouse-server is not installed; run: " + installCommand)
 		}
 	}
 	for attempt := 0; ; attempt++ {
