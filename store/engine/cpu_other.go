@@ -2,9 +2,7 @@
 
 package engine
 
-import (
-	"golang.org/x/sys/cpu"
-)
+import "golang.org/x/sys/cpu"
 
 // requiredCPU lists what ClickHouse is built for: ARMv8.2 with atomics and CRC. Other
 // architectures have no library.

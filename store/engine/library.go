@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 )
 
 // LibraryEnv names the environment variable that says where the engine's library is:
@@ -51,16 +50,15 @@ func gnuArch() string {
 }
 
 func findLibrary(asked string, roots, system []string) (string, error) {
-	const name = libraryName
 	if asked != "" {
-		path, err := libraryAt(asked, name)
+		path, err := libraryAt(asked)
 		if err != nil {
 			return "", fmt.Errorf("%s=%s: %w", LibraryEnv, asked, err)
 		}
 		return path, nil
 	}
 	// Each platform's package is installed only on that platform, so any match fits.
-	pattern := filepath.Join(".parts", "node_modules", "@chdb", "lib-*", name)
+	pattern := filepath.Join(".parts", "node_modules", "@chdb", "lib-*", libraryName)
 	for _, root := range roots {
 		matches, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
@@ -72,24 +70,21 @@ func findLibrary(asked string, roots, system []string) (string, error) {
 			}
 		}
 	}
-	for i, root := range roots {
-		if i == 0 {
-			continue // the working directory itself is no place to load code from
-		}
-		if p := filepath.Join(root, name); checkLibraryFile(p) == nil {
+	for _, root := range roots[1:] { // the working directory itself is no place to load code from
+		if p := filepath.Join(root, libraryName); checkLibraryFile(p) == nil {
 			return filepath.Abs(p)
 		}
 	}
 	for _, dir := range system {
-		if p := filepath.Join(dir, name); checkLibraryFile(p) == nil {
+		if p := filepath.Join(dir, libraryName); checkLibraryFile(p) == nil {
 			return p, nil
 		}
 	}
-	return "", fmt.Errorf("%w: run `make parts`, or set %s to the path of %s", ErrNoLibrary, LibraryEnv, name)
+	return "", fmt.Errorf("%w: run `make parts`, or set %s to the path of %s", ErrNoLibrary, LibraryEnv, libraryName)
 }
 
 // libraryAt accepts the library's file or the folder that holds it.
-func libraryAt(path, name string) (string, error) {
+func libraryAt(path string) (string, error) {
 	fi, err := os.Stat(path)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
@@ -98,9 +93,9 @@ func libraryAt(path, name string) (string, error) {
 		return "", err
 	}
 	if fi.IsDir() {
-		path = filepath.Join(path, name)
+		path = filepath.Join(path, libraryName)
 		if _, err := os.Stat(path); err != nil {
-			return "", fmt.Errorf("%w: the folder holds no %s; run `make parts`", ErrNoLibrary, name)
+			return "", fmt.Errorf("%w: the folder holds no %s; run `make parts`", ErrNoLibrary, libraryName)
 		}
 	}
 	if err := checkLibraryFile(path); err != nil {
@@ -132,26 +127,4 @@ func checkLibraryFile(path string) error {
 		return fmt.Errorf("%s has only %d bytes and cannot be the engine's library; run `make parts`", path, fi.Size())
 	}
 	return nil
-}
-
-// cpuFeature is one processor feature that the library's code is compiled for.
-type cpuFeature struct {
-	name string
-	has  bool
-}
-
-// checkCPU says in words what would otherwise be an illegal instruction in the middle of dlopen:
-// the library's code assumes these features and does not look whether they are there.
-func checkCPU(features []cpuFeature) error {
-	var missing []string
-	for _, f := range features {
-		if !f.has {
-			missing = append(missing, f.name)
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	return fmt.Errorf("this processor lacks %s, which the embedded engine needs (ClickHouse 26.6 and newer); "+
-		"use a ClickHouse server instead (store: clickhouse://...)", strings.Join(missing, ", "))
 }

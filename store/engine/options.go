@@ -60,7 +60,7 @@ func (s *Supervisor) defaults() error {
 	if o.LibPath == "" {
 		s.library, err = FindLibrary()
 	} else {
-		s.library, err = libraryAt(o.LibPath, libraryName)
+		s.library, err = libraryAt(o.LibPath)
 	}
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
