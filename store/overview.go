@@ -159,7 +159,7 @@ func planOverview(q OverviewQuery) (*overview, error) {
 	}
 	for i, name := range q.Panels {
 		d, ok := dimensionOf(name)
-		if !ok || d.kind == dimTime {
+		if !ok || d.kind == dimTime || d.kind == dimPropKey {
 			return nil, badQuery("dimensions", "no panel is made of %q", name)
 		}
 		id := d.id

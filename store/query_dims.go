@@ -29,6 +29,7 @@ const (
 	dimCountryName                // from the country's code
 	dimGoal                       // the goals that an event meets
 	dimProp                       // a custom property
+	dimPropKey                    // the keys of the properties that an event has
 	dimTime                       // a step of time
 )
 
@@ -80,7 +81,11 @@ const (
 	countryID = 17
 )
 
-const propPrefix = "event:props:"
+// The dimension of a property is propPrefix and its key; by propKeys an event counts once under each of its keys.
+const (
+	propPrefix = "event:props:"
+	propKeys   = "event:props"
+)
 
 // Dimensions lists the names that a [Query] takes, save "event:props:" with its key.
 func Dimensions() []string {
@@ -88,7 +93,7 @@ func Dimensions() []string {
 	for _, d := range columns() {
 		names = append(names, d.name)
 	}
-	return append(names, "event:goal", "visit:exit_page", "visit:country_name",
+	return append(names, "event:goal", propKeys, "visit:exit_page", "visit:country_name",
 		"time", "time:hour", "time:day", "time:week", "time:month")
 }
 
@@ -102,6 +107,8 @@ func dimensionOf(name string) (dimension, bool) {
 	switch name {
 	case "event:goal":
 		return dimension{id: goalID, name: name, kind: dimGoal}, true
+	case propKeys:
+		return dimension{name: name, kind: dimPropKey}, true
 	case "visit:exit_page":
 		return dimension{id: 3, name: name, kind: dimExitPage, column: "exit_page", visit: true}, true
 	case "visit:country_name":
@@ -124,6 +131,8 @@ func (d dimension) rowValue(sc scope) fragment {
 		v := propValue(d.key)
 		f := joined("", frag("if("), v, frag(" = '', '"+none+"', "), v, frag(")"))
 		return f
+	case dimPropKey:
+		return frag("arrayJoin(prop_keys)")
 	case dimCountryName:
 		return countryName("toString(country)")
 	case dimTime:

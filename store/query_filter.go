@@ -84,6 +84,9 @@ func checkFilters(fs []Filter) error {
 		if d.kind == dimTime {
 			return badQuery("filters", "%q cannot be filtered by, narrow the date range", f.Dimension)
 		}
+		if d.kind == dimPropKey {
+			return badQuery("filters", "%q cannot be filtered by, name the property: %sKEY", f.Dimension, propPrefix)
+		}
 		if len(f.Filters) > 0 {
 			return badQuery("filters", "%q takes values, not filters", f.Op)
 		}

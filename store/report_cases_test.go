@@ -146,6 +146,8 @@ func reportCases() []reportCase {
 		{"a property", both, "events visitors", "event:props:plan", []Filter{is("event:name", "Signup")}, `
 ["(none)"] 2 1
 ["pro"] 1 1`},
+		{"which properties", both, "events visitors", "event:props", []Filter{is("event:name", "Signup")}, `
+["plan"] 1 1`},
 		{"or, not", both, "visits", "", []Filter{{Op: "or", Filters: []Filter{is("visit:country", "FR"),
 			{Op: "not", Filters: []Filter{is("visit:browser", "Firefox")}}}}},
 			`[] 3`},

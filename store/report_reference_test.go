@@ -247,6 +247,10 @@ func (r *reference) keys(dims []string, e *event.Event, t int64, q Query, visits
 					}
 				}
 			}
+		case dim == "event:props":
+			for _, p := range e.Props {
+				values = append(values, p.Key)
+			}
 		case strings.HasPrefix(dim, "event:props:"):
 			v, _ := refProp(e, strings.TrimPrefix(dim, "event:props:"))
 			if v == "" {
