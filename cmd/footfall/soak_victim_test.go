@@ -1,0 +1,354 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kantarainitiative/footfall/store/storetest"
+)
+
+// victim is the program with its database and its disk, which are hurt. Its methods are the
+// test's goroutine's, but for base, since and process.
+type victim struct {
+	*program
+	seed     uint64
+	began    time.Time
+	server   *storetest.Server // nil: the embedded engine
+	proxy    *soakProxy        // before server
+	mounted  bool              // the data directory is a disk of its own
+	launches int
+	config   string
+
+	public  atomic.Pointer[string] // nil: not known
+	staffAt atomic.Pointer[string] // set before public
+	current atomic.Pointer[exec.Cmd]
+	dead    chan struct{} // closed when the current process has ended
+
+	filling  bool
+	wasFull  bool // the disk was full at some time of this process
+	stopping bool // it was asked to
+	heals    []healing
+	happened chan fault // what the proxy did
+	applied  [faultKinds]int
+	diary    []string
+	ended    int // starts that a full disk did not allow
+}
+
+func newVictim(t *testing.T, seed uint64) *victim {
+	t.Helper()
+	data := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	v := &victim{
+		program: &program{t: t, data: data, client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}},
+		seed:    seed, began: time.Now(), happened: make(chan fault, 1000),
+		config: writeConfig(t, soakConfig("200ms")),
+	}
+	v.args = []string{"--config", v.config}
+	binary(t) // its building is not to count
+	t.Cleanup(func() {
+		if v.cmd != nil {
+			v.end()
+		}
+		if t.Failed() {
+			out := v.out.String()
+			t.Logf("end of the program's output:\n%s", out[max(0, len(out)-20_000):])
+		}
+	})
+	return v
+}
+
+func (v *victim) elapsed() time.Duration { return time.Since(v.began) }
+
+func (v *victim) since() string { return fmt.Sprintf("%.3f", v.elapsed().Seconds()) }
+
+// base is the address of the program, "" while it has none.
+func (v *victim) base() string {
+	if s := v.public.Load(); s != nil {
+		return *s
+	}
+	return ""
+}
+
+func (v *victim) process() *exec.Cmd { return v.current.Load() }
+
+// mountData puts the data directory on a disk of its own, so that it can be filled. It
+// says why where that is not permitted.
+func (v *victim) mountData(size int) (why string) {
+	if err := syscall.Mount("footfall-soak", v.data, "tmpfs", 0, fmt.Sprintf("size=%d,mode=700", size)); err != nil {
+		return "mounting a small disk: " + err.Error()
+	}
+	v.mounted = true
+	v.t.Cleanup(func() {
+		v.end()
+		if err := syscall.Unmount(v.data, 2 /* MNT_DETACH */); err != nil {
+			v.t.Errorf("unmounting: %v", err)
+		}
+	})
+	return ""
+}
+
+func (v *victim) filler() string { return filepath.Join(v.data, "filler") }
+
+// fill takes all room that is left on the disk.
+func (v *victim) fill() {
+	v.wasFull = true
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(v.data, &st); err != nil {
+		v.t.Fatal(err)
+	}
+	if st.Bavail == 0 {
+		return
+	}
+	f, err := os.OpenFile(v.filler(), os.O_CREATE|os.O_WRONLY, 0o600)
+	if errors.Is(err, syscall.ENOSPC) {
+		return
+	}
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	// The program takes room at the same time: less may be left by now.
+	for n := int64(st.Bavail) * st.Bsize; n >= st.Bsize; n /= 2 {
+		if syscall.Fallocate(int(f.Fd()), 0, fi.Size(), n) == nil {
+			return
+		}
+	}
+}
+
+// empty makes room again.
+func (v *victim) empty() {
+	v.filling = false
+	if err := os.Remove(v.filler()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		v.t.Error(err)
+	}
+}
+
+// launch starts the program in some time zone and with some setting of spool.sync, and does not wait:
+// it can be hurt while it starts.
+func (v *victim) launch() {
+	v.launches++
+	v.wasFull = v.filling
+	r := rand.New(rand.NewPCG(v.seed, uint64(1000+v.launches)))
+	zone := []string{"", "UTC", "Asia/Kolkata", "Pacific/Kiritimati", "America/Anchorage"}[r.IntN(5)]
+	sync := []string{"200ms", "always", "20ms"}[r.IntN(3)]
+	if err := os.WriteFile(v.config, []byte(soakConfig(sync)), 0o600); err != nil {
+		v.t.Fatal(err)
+	}
+	v.note(fmt.Sprintf("start %d, TZ %q, sync %s", v.launches, zone, sync))
+	cmd := exec.Command(binary(v.t), append([]string{"serve", "--data", v.data, "--listen", "127.0.0.1:0", "--staff", "127.0.0.1:0"}, v.args...)...)
+	cmd.Dir = "../.."
+	cmd.Env = append(os.Environ(), "TZ="+zone)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	fmt.Fprintf(&v.out, "-- start %d at %s\n", v.launches, v.since())
+	cmd.Stderr = &v.out
+	cmd.WaitDelay = 5 * time.Second // an engine that was stopped holds no pipe of ours, but should one
+	if err := cmd.Start(); err != nil {
+		v.t.Fatal(err)
+	}
+	v.cmd = cmd
+	v.current.Store(cmd)
+	dead := make(chan struct{})
+	v.dead = dead
+	go func() {
+		defer close(dead)
+		var said strings.Builder
+		r := bufio.NewReader(stdout)
+		for {
+			line, err := r.ReadString('\n')
+			said.WriteString(line)
+			if strings.Contains(line, "Ctrl-C stops") {
+				public := group(collecting, said.String())
+				staff := group(dashboards, said.String())
+				v.staffAt.Store(&staff)
+				v.public.Store(&public)
+			}
+			if err != nil {
+				break
+			}
+		}
+		cmd.Wait()
+	}()
+}
+
+// keepRunning starts the program again if it has ended.
+func (v *victim) keepRunning() {
+	select {
+	case <-v.dead:
+	default:
+		return
+	}
+	v.public.Store(nil)
+	state := v.cmd.ProcessState
+	ws := state.Sys().(syscall.WaitStatus)
+	killed := ws.Signaled() && ws.Signal() == syscall.SIGKILL
+	switch {
+	case killed || v.stopping:
+	case v.wasFull:
+		v.ended++
+		v.note("the program does not start on a full disk: " + state.String())
+		time.Sleep(100 * time.Millisecond)
+	default:
+		v.t.Errorf("at %s the program ended by itself: %s", v.since(), state)
+	}
+	v.stopping = false
+	v.launch()
+}
+
+// killProgram ends the program as a crash does.
+func (v *victim) killProgram() {
+	v.cmd.Process.Kill()
+	<-v.dead
+	v.public.Store(nil)
+}
+
+// end ends the program, and waits until its engine is gone as well.
+func (v *victim) end() {
+	pid := v.enginePid()
+	v.killProgram()
+	for end := time.Now().Add(10 * time.Second); pid != 0 && syscall.Kill(pid, 0) == nil && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// stopProgram asks the program to stop.
+func (v *victim) stopProgram() {
+	v.stopping = true
+	begin := time.Now()
+	if err := v.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return // it has just ended
+	}
+	select {
+	case <-v.dead:
+	case <-time.After(20 * time.Second):
+		v.t.Errorf("at %s the program does not stop", v.since())
+		v.killProgram()
+	}
+	v.note(fmt.Sprintf("stopped after %s: %s", time.Since(begin).Round(time.Millisecond), v.cmd.ProcessState))
+	v.public.Store(nil)
+}
+
+// enginePid is the embedded engine's process, 0 if there is none.
+func (v *victim) enginePid() int { return enginePid(v.t, v.program) }
+
+// killStore kills the database. A server comes back after a while; an engine is its
+// supervisor's affair.
+func (v *victim) killStore(away time.Duration) bool {
+	if v.server == nil {
+		pid := v.enginePid()
+		return pid != 0 && syscall.Kill(pid, syscall.SIGKILL) == nil
+	}
+	if v.server.Pid() == 0 {
+		return false
+	}
+	v.server.Kill()
+	v.later(away, "server down", v.startServer)
+	return true
+}
+
+func (v *victim) startServer() {
+	if v.server.Pid() != 0 {
+		return
+	}
+	if err := v.server.Restart(); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// pauseStore stops the database where it is, and lets it go on later.
+func (v *victim) pauseStore(lasts time.Duration) bool {
+	if v.server != nil {
+		if v.server.Pause() != nil {
+			return false
+		}
+		v.later(lasts, "pause", func() { v.server.Resume() })
+		return true
+	}
+	pid := v.enginePid()
+	if pid == 0 || syscall.Kill(pid, syscall.SIGSTOP) != nil {
+		return false
+	}
+	v.later(lasts, "pause", func() { syscall.Kill(pid, syscall.SIGCONT) })
+	return true
+}
+
+// heal ends everything that hurts.
+func (v *victim) heal() {
+	if v.proxy != nil {
+		v.proxy.disarm()
+	}
+	for v.tick(); len(v.heals) > 0 || len(v.happened) > 0; v.tick() {
+		for i := range v.heals {
+			v.heals[i].at = 0
+		}
+	}
+	if v.server != nil {
+		v.startServer()
+	}
+}
+
+// drain waits until the program says that all is stored.
+func (v *victim) drain() {
+	deadline := time.Now().Add(time.Minute)
+	for said := ""; ; {
+		v.tick()
+		if base := v.base(); base != "" {
+			m, err := v.metrics()
+			said = fmt.Sprint(m["footfall_spool_events"], " events in the spool, ", err)
+			if err == nil && m["footfall_spool_events"] == 0 && m["footfall_spool_bytes"] == 0 {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			v.t.Fatalf("a minute after the last fault not all is stored: %s", said)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// metrics reads the program's metrics that have no labels.
+func (v *victim) metrics() (map[string]float64, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, "GET", *v.staffAt.Load()+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	res, err := v.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != 200 {
+		return nil, fmt.Errorf("metrics: %s", res.Status)
+	}
+	out := map[string]float64{}
+	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
+		var name string
+		var value float64
+		if n, _ := fmt.Sscan(lines.Text(), &name, &value); n == 2 {
+			out[name] = value
+		}
+	}
+	return out, nil
+}
