@@ -57,10 +57,11 @@ test-quick:
 
 ## race: the packages that share memory, under the race detector
 race: test-parts
+	@deploy/need gcc gcc libc6-dev
 	CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) ./event ./anonymize ./collector/... ./dashboard/auth
 
 lint:
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'gofmt would change:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	@bad=$$(gofmt -l $$(git ls-files '*.go')) && test -z "$$bad" || { echo "gofmt would change: $$bad"; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
 
@@ -72,7 +73,7 @@ bench: test-parts
 ## fuzz: every fuzz target for FUZZTIME
 FUZZTIME := 10s
 fuzz:
-	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | grep -v node_modules | sed 's|^\./||; s|/[^/]*_test.go:func | |' | sort -u | \
+	@git grep -o '^func Fuzz[A-Za-z0-9_]*' -- '*_test.go' | sed 's|/[^/]*_test.go:func | |' | \
 	while read -r pkg target; do \
 		echo "$$pkg $$target"; \
 		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$pkg || exit 1; \

@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 }
 
 func TestImportsFollowTheLayout(t *testing.T) {
-	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
 	cmd.Dir = "../.."
 	out, err := cmd.Output()
 	if err != nil {
@@ -34,8 +34,8 @@ func TestImportsFollowTheLayout(t *testing.T) {
 	seen := map[string]bool{}
 	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
 		var p struct {
-			ImportPath string
-			Imports    []string
+			ImportPath                         string
+			Imports, TestImports, XTestImports []string
 		}
 		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
 			break
@@ -49,6 +49,11 @@ func TestImportsFollowTheLayout(t *testing.T) {
 		}
 		seen[folder] = true
 		for _, imp := range p.Imports {
+			if strings.HasPrefix(imp, module) && strings.HasSuffix(imp, "test") {
+				t.Errorf("%s imports %s, which is for tests", p.ImportPath, imp)
+			}
+		}
+		for _, imp := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
 			rel, ours := strings.CutPrefix(imp, module+"/")
 			if !ours {
 				continue
