@@ -131,6 +131,8 @@ type Collector struct {
 	configuring sync.Mutex // guards numbers
 	numbers     numbers
 	closing     atomic.Bool
+	serving     sync.Mutex // guards listener
+	listener    *listener  // nil: Serve was not called yet
 }
 
 // New returns a collector that is ready to serve. It starts nothing.
@@ -220,12 +222,19 @@ func (c *Collector) Restore(e *event.Event) {
 // Serve answers requests on ln until [Collector.Shutdown], then returns nil. It
 // may be called once.
 func (c *Collector) Serve(ln net.Listener) error {
+	l := c.conns.listen(ln)
+	c.serving.Lock()
+	c.listener = l
+	if c.closing.Load() {
+		l.Close()
+	}
+	c.serving.Unlock()
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
 		c.sweep(stop)
 	}()
-	err := c.server.Serve(c.conns.listen(ln))
+	err := c.server.Serve(l)
 	close(stop)
 	<-stopped
 	return err
@@ -245,11 +254,16 @@ func (c *Collector) sweep(stop <-chan struct{}) {
 	}
 }
 
-// Shutdown takes no more connections and waits until the requests that have begun are
+// Shutdown takes no more connections, also where Serve is called later, and waits until the requests that have begun are
 // answered. Where ctx ends first it cuts their connections and returns the error of ctx.
 // The spool is still open: close it afterwards.
 func (c *Collector) Shutdown(ctx context.Context) error {
+	c.serving.Lock()
 	c.closing.Store(true)
+	if c.listener != nil {
+		c.listener.Close() // the server does it too, but only once Serve has reached it
+	}
+	c.serving.Unlock()
 	err := c.server.ShutdownWithContext(ctx)
 	if err != nil {
 		c.conns.closeAll()

@@ -21,7 +21,7 @@ type connSet struct {
 }
 
 // listen returns ln with its connections kept in the set.
-func (s *connSet) listen(ln net.Listener) net.Listener { return &listener{Listener: ln, set: s} }
+func (s *connSet) listen(ln net.Listener) *listener { return &listener{Listener: ln, set: s} }
 
 func (s *connSet) closeAll() {
 	s.mu.Lock()
@@ -37,7 +37,15 @@ func (s *connSet) closeAll() {
 
 type listener struct {
 	net.Listener
-	set *connSet
+	set      *connSet
+	closing  sync.Once
+	closeErr error
+}
+
+// Close may be called more than once.
+func (l *listener) Close() error {
+	l.closing.Do(func() { l.closeErr = l.Listener.Close() })
+	return l.closeErr
 }
 
 func (l *listener) Accept() (net.Conn, error) {

@@ -463,6 +463,48 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// TestShutdownDuringStart: a stop that comes while the program starts ends Serve too, whichever of
+// the two is called first.
+func TestShutdownDuringStart(t *testing.T) {
+	for i := range 50 {
+		o, _, _, _, _ := options(t, &clock{t: noon})
+		c, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		serve := func() { served <- c.Serve(ln) }
+		if i > 0 {
+			go serve()
+			time.Sleep(time.Duration(i%10) * 10 * time.Microsecond)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		err = c.Shutdown(ctx)
+		cancel()
+		if err != nil {
+			t.Fatalf("shutdown: %v", err)
+		}
+		if i == 0 {
+			go serve()
+		}
+		select {
+		case err := <-served:
+			if err != nil {
+				t.Errorf("serve: %v", err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatal("Serve goes on after Shutdown")
+		}
+		if _, err := net.Dial("tcp", ln.Addr().String()); err == nil {
+			t.Error("a connection was taken after the intake closed")
+		}
+	}
+}
+
 func TestConfigure(t *testing.T) {
 	r := newRig(t)
 	first := r.hit(t, page("/"))
