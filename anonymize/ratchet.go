@@ -296,15 +296,6 @@ func (r *Ratchet) advance(now time.Time, maxDays int) error {
 
 func clearState(s *state) { *s = state{} }
 
-// Live returns the oldest and the newest date, in days since 1970-01-01, for which ids of their own
-// are given. Older keys no longer exist.
-func (r *Ratchet) Live() (oldest, newest int) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	oldest = r.state.chains[Day].period
-	return oldest, max(oldest, r.newest)
-}
-
 // Format implements [fmt.Formatter]: it prints the type's name and nothing of the keys.
 func (r *Ratchet) Format(f fmt.State, _ rune) { fmt.Fprint(f, "anonymize.Ratchet") }
 
