@@ -3,9 +3,7 @@ package collector
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -127,31 +125,3 @@ func TestFullSpoolOnDisk(t *testing.T) {
 type countSink struct{ n int }
 
 func (c *countSink) Write(_ context.Context, b *event.Batch) error { c.n += len(b.Events); return nil }
-
-func TestConnectionsOfOneAddress(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.Limits.ConnectionsPerIP = 2 })
-	for range 2 {
-		nc, err := net.Dial("tcp", r.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer nc.Close()
-		_ = nc.SetDeadline(time.Now().Add(5 * time.Second))
-		fmt.Fprintf(nc, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-		if _, err := io.ReadFull(nc, make([]byte, 12)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	nc, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(5 * time.Second))
-	if b, _ := io.ReadAll(nc); !strings.HasPrefix(string(b), "HTTP/1.1 429 ") {
-		t.Errorf("answered %.40q", b)
-	}
-	if strings.Contains(r.log.String(), "127.0.0.1") {
-		t.Errorf("log: %s", r.log)
-	}
-}
