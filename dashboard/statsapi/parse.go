@@ -87,7 +87,14 @@ func parseRequest(body []byte) (*Request, error) {
 func jsonError(err error) error {
 	var typ *json.UnmarshalTypeError
 	if errors.As(err, &typ) {
-		return bad("%s: a %s is not what belongs there", typ.Field, typ.Value)
+		what := "a " + typ.Value
+		if strings.HasPrefix(typ.Value, "array") || strings.HasPrefix(typ.Value, "object") {
+			what = "an " + typ.Value
+		}
+		if typ.Field == "" {
+			return bad("the body is no query: a JSON object belongs there, not %s", what)
+		}
+		return bad("%s: %s is not what belongs there", typ.Field, what)
 	}
 	return bad("the body is no query: %s", strings.TrimPrefix(err.Error(), "json: "))
 }
@@ -199,15 +206,17 @@ func filter(raw json.RawMessage, depth int) (f store.Filter, err error) {
 		return f, bad("filters: %s takes a dimension and a list of values", f.Op)
 	}
 	var values []any
-	if json.Unmarshal(parts[2], &values) != nil || len(values) == 0 || len(values) > maxValues {
+	dec := json.NewDecoder(bytes.NewReader(parts[2]))
+	dec.UseNumber() // as it is written: 1000000 is not 1e+06
+	if dec.Decode(&values) != nil || len(values) == 0 || len(values) > maxValues {
 		return f, bad("filters: %s on %s takes a list of 1 to %d values", f.Op, f.Dimension, maxValues)
 	}
 	for _, v := range values {
 		switch v := v.(type) {
 		case string:
 			f.Values = append(f.Values, v)
-		case float64:
-			f.Values = append(f.Values, fmt.Sprint(v))
+		case json.Number:
+			f.Values = append(f.Values, v.String())
 		default:
 			return f, bad("filters: a value of %s is neither text nor a number", f.Dimension)
 		}

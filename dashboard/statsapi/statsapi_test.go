@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -143,7 +144,7 @@ func TestBadQueries(t *testing.T) {
 	const good = `"site_id":"example.org","metrics":["visitors"],"date_range":"7d"`
 	for body, want := range map[string]string{
 		``:                             "no query",
-		`[]`:                           "array",
+		`[]`:                           "object belongs there, not an array",
 		`{"site_id":1}`:                "site_id",
 		`{}`:                           "site_id",
 		`{"site_id":"example.org"}`:    "metrics",
@@ -175,6 +176,14 @@ func TestBadQueries(t *testing.T) {
 		if !errors.As(err, &s) || s.Status != http.StatusBadRequest || !strings.Contains(s.Msg, want) {
 			t.Errorf("%s: %v, want a 400 that names %s", body, err, want)
 		}
+	}
+}
+
+// Numbers among a filter's values are taken as they are written: properties are text.
+func TestNumbersInFilters(t *testing.T) {
+	got, err := parseFilters([]byte(`[["is","event:props:n",[1000000,0.10,12345678901234567890,"x"]]]`))
+	if err != nil || !slices.Equal(got[0].Values, []string{"1000000", "0.10", "12345678901234567890", "x"}) {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 
