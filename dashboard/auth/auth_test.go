@@ -261,3 +261,20 @@ func TestBadInput(t *testing.T) {
 		t.Errorf("a damaged file: %v", err)
 	}
 }
+
+// Over https, to us or to a proxy in front, the session is never sent in the clear.
+func TestCookieIsSecureOverTLS(t *testing.T) {
+	f := setup(t)
+	if err := f.files.AddUser("ada", "a long password"); err != nil {
+		t.Fatal(err)
+	}
+	for proto, want := range map[string]bool{"": false, "http": false, "https": true, "HTTPS, http": true} {
+		r := httptest.NewRequest("POST", "/login", strings.NewReader(url.Values{"name": {"ada"}, "password": {"a long password"}}.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("X-Forwarded-Proto", proto)
+		res := f.do(r)
+		if c := res.Cookies(); len(c) != 1 || c[0].Secure != want || !c[0].HttpOnly {
+			t.Errorf("%q: %v, want Secure %v", proto, c, want)
+		}
+	}
+}

@@ -70,10 +70,9 @@ type LoginView struct {
 
 // Options are a Guard's parts.
 type Options struct {
-	Files  *Files
-	Now    func() time.Time
-	Log    *slog.Logger
-	Secure bool // the staff listener is reached over https: cookies are marked so
+	Files *Files
+	Now   func() time.Time
+	Log   *slog.Logger
 	// LoginPage writes the login page. The status is already decided.
 	LoginPage func(w http.ResponseWriter, r *http.Request, status int, v LoginView)
 }
@@ -248,10 +247,17 @@ func (s *state) session(cookie string, now time.Time) (name string, ok bool) {
 	return name, name == "" || s.secretOf(name) != ""
 }
 
-func (g *Guard) setCookie(w http.ResponseWriter, value string, age time.Duration) {
+// overTLS tells whether the browser came over https, to here or to a proxy in front of us. A
+// browser that says so falsely of itself only loses its own cookie.
+func overTLS(r *http.Request) bool {
+	proto, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",")
+	return r.TLS != nil || strings.EqualFold(strings.TrimSpace(proto), "https")
+}
+
+func (g *Guard) setCookie(w http.ResponseWriter, r *http.Request, value string, age time.Duration) {
 	http.SetCookie(w, &http.Cookie{
 		Name: cookieName, Value: value, Path: "/", MaxAge: int(age.Seconds()),
-		HttpOnly: true, Secure: g.Secure, SameSite: http.SameSiteLaxMode,
+		HttpOnly: true, Secure: overTLS(r), SameSite: http.SameSiteLaxMode,
 	})
 }
 
@@ -348,7 +354,7 @@ func (g *Guard) start(w http.ResponseWriter, r *http.Request, name string, v Log
 	if name == "" {
 		life = linkSessionLife
 	}
-	g.setCookie(w, s.newSession(name, g.Now().Add(life)), life)
+	g.setCookie(w, r, s.newSession(name, g.Now().Add(life)), life)
 	http.Redirect(w, r, v.Next, http.StatusSeeOther)
 }
 
@@ -365,6 +371,6 @@ func (g *Guard) Logout(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	g.setCookie(w, "", -time.Second)
+	g.setCookie(w, r, "", -time.Second)
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
