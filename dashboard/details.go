@@ -144,6 +144,9 @@ func (l listing) query(v view) store.Query {
 	}
 	q := v.query(ms, []string{l.dim.Name})
 	q.OrderBy = []store.Order{l.sort}
+	if l.dim.Name == "event:name" { // page views have a list of their own
+		q.Filters = append(q.Filters, store.Filter{Op: "is_not", Dimension: l.dim.Name, Values: []string{"pageview"}})
+	}
 	if l.search != "" {
 		f := store.Filter{Op: "contains", Dimension: l.dim.Name, Values: []string{l.search}, IgnoreCase: true}
 		if l.dim.Name == "visit:country" { // people search for names, rows hold codes

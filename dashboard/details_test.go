@@ -55,6 +55,19 @@ func TestDetailsSearchAndSort(t *testing.T) {
 	wants(t, b.page("/example.org/details?by=visit:source&sort=visit:source,asc"), `aria-sort="ascending"`)
 }
 
+// The list of events is the events panel, longer: without page views.
+func TestDetailsOfEvents(t *testing.T) {
+	b := newBench(t)
+	for _, page := range []string{"details", "export.csv"} {
+		b.page("/example.org/" + page + "?by=event:name&q=sign")
+		qs := b.store.Queries()
+		fs := qs[len(qs)-1].Filters
+		if len(fs) != 2 || fs[0].Op != "is_not" || fs[0].Dimension != "event:name" || fs[0].Values[0] != "pageview" || fs[1].Op != "contains" {
+			t.Errorf("%s: asked for %+v", page, fs)
+		}
+	}
+}
+
 func TestCSV(t *testing.T) {
 	b := newBench(t)
 	res := b.get("/example.org/export.csv?by=visit:country&period=7d")
