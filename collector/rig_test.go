@@ -189,11 +189,10 @@ func options(t testing.TB, clk *clock) (Options, *memory, *logBuffer, *prometheu
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := email.LoadOrCreateKey(filepath.Join(dir, "email.key"))
+	key, err := email.LoadOrCreateKey(filepath.Join(dir, "email.key"), clk.now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	key = key.WithClock(clk.now)
 	sp := new(memory)
 	reg := prometheus.NewRegistry()
 	return Options{

@@ -15,11 +15,11 @@ var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
 func testKey(t testing.TB) *Key {
 	t.Helper()
-	k, err := LoadOrCreateKey(filepath.Join(t.TempDir(), "email.key"))
+	k, err := LoadOrCreateKey(filepath.Join(t.TempDir(), "email.key"), func() time.Time { return noon })
 	if err != nil {
 		t.Fatal(err)
 	}
-	return k.WithClock(func() time.Time { return noon })
+	return k
 }
 
 func seal(t testing.TB, k *Key, o Open) string {
@@ -203,7 +203,7 @@ func TestExpiry(t *testing.T) {
 	token := seal(t, k, Open{Site: "example.org", Campaign: "c", Expires: noon.Add(10 * day)})
 	lastMoment := time.Date(2026, 12, 4, 23, 59, 59, 0, time.UTC)
 	at := func(now time.Time) (Open, error) {
-		return k.WithClock(func() time.Time { return now }).OpenToken(token, "example.org")
+		return (&Key{k.keys, func() time.Time { return now }}).OpenToken(token, "example.org")
 	}
 	if _, err := at(lastMoment); err != nil {
 		t.Errorf("at the end of the last day: %v", err)
@@ -295,7 +295,7 @@ func TestFormIsStable(t *testing.T) {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	k, err := loadOrCreate(path, func() time.Time { return noon })
+	k, err := LoadOrCreateKey(path, func() time.Time { return noon })
 	if err != nil {
 		t.Fatal(err)
 	}

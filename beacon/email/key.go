@@ -48,12 +48,9 @@ const (
 // LoadOrCreateKey reads the key file at path, or makes one with a new key (mode 0600).
 // Of several processes that create it at the same time one does and all return the same
 // key. A file that others may read, or that is damaged, is an error that says
-// what to do: it is never replaced, since every mail already sent depends on it.
-func LoadOrCreateKey(path string) (*Key, error) {
-	return loadOrCreate(path, time.Now)
-}
-
-func loadOrCreate(path string, now func() time.Time) (*Key, error) {
+// what to do: it is never replaced, since every mail already sent depends on it. now
+// is the clock that gives tokens their day of issue and decides which have expired.
+func LoadOrCreateKey(path string, now func() time.Time) (*Key, error) {
 	f, err := readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = locked(path, func() error {
@@ -68,12 +65,6 @@ func loadOrCreate(path string, now func() time.Time) (*Key, error) {
 		return nil, err
 	}
 	return f.ring(path, now)
-}
-
-// WithClock returns k reading the time from now, which gives new tokens their day of
-// issue and decides what has expired.
-func (k *Key) WithClock(now func() time.Time) *Key {
-	return &Key{keys: k.keys, now: now}
 }
 
 // String tells the number of keys and nothing of them.

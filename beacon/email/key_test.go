@@ -10,11 +10,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func TestKeyFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "email.key")
-	k1, err := LoadOrCreateKey(path)
+	k1, err := LoadOrCreateKey(path, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +24,7 @@ func TestKeyFile(t *testing.T) {
 		t.Fatalf("mode %v, %v; want 0600", st.Mode(), err)
 	}
 	before, _ := os.ReadFile(path)
-	k2, err := LoadOrCreateKey(path)
+	k2, err := LoadOrCreateKey(path, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +41,7 @@ func TestKeyFile(t *testing.T) {
 
 func TestKeyIsNotPrinted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "email.key")
-	k, err := LoadOrCreateKey(path)
+	k, err := LoadOrCreateKey(path, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +78,7 @@ func TestBadKeyFiles(t *testing.T) {
 			if err := os.WriteFile(path, []byte(c.body), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, err := LoadOrCreateKey(path)
+			_, err := LoadOrCreateKey(path, time.Now)
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
 				t.Errorf("%v; want %q and the path", err, c.want)
 			}
@@ -91,18 +92,18 @@ func TestBadKeyFiles(t *testing.T) {
 	}
 	t.Run("readable by others", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "email.key")
-		if _, err := LoadOrCreateKey(path); err != nil {
+		if _, err := LoadOrCreateKey(path, time.Now); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Chmod(path, 0o640); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := LoadOrCreateKey(path); err == nil || !strings.Contains(err.Error(), "chmod 600 "+path) {
+		if _, err := LoadOrCreateKey(path, time.Now); err == nil || !strings.Contains(err.Error(), "chmod 600 "+path) {
 			t.Errorf("%v; want the command that mends it", err)
 		}
 	})
 	t.Run("no folder", func(t *testing.T) {
-		if _, err := LoadOrCreateKey(filepath.Join(t.TempDir(), "none", "email.key")); err == nil {
+		if _, err := LoadOrCreateKey(filepath.Join(t.TempDir(), "none", "email.key"), time.Now); err == nil {
 			t.Error("no error")
 		}
 	})
@@ -113,7 +114,7 @@ const createEnv = "FOOTFALL_TEST_CREATE_KEY"
 // TestMain lets the test binary be the process that creates a key.
 func TestMain(m *testing.M) {
 	if path := os.Getenv(createEnv); path != "" {
-		k, err := LoadOrCreateKey(path)
+		k, err := LoadOrCreateKey(path, time.Now)
 		if err == nil {
 			var token string
 			token, err = k.SealOpen(Open{Site: "s.example", Campaign: "c"})
@@ -136,7 +137,7 @@ func TestConcurrentCreators(t *testing.T) {
 	for i := range tokens {
 		wg.Go(func() {
 			if i%2 == 0 {
-				k, err := LoadOrCreateKey(path)
+				k, err := LoadOrCreateKey(path, time.Now)
 				if err != nil {
 					t.Error(err)
 					return
@@ -157,7 +158,7 @@ func TestConcurrentCreators(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	k, err := LoadOrCreateKey(path)
+	k, err := LoadOrCreateKey(path, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -108,7 +108,7 @@ func newApp(cfg *Config, log *slog.Logger, now func() time.Time) (_ *app, err er
 	if a.files, err = auth.Open(cfg.Data, now); err != nil {
 		return nil, err
 	}
-	emailKey, err := email.LoadOrCreateKey(cfg.path("email.key"))
+	emailKey, err := email.LoadOrCreateKey(cfg.path("email.key"), now)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func newApp(cfg *Config, log *slog.Logger, now func() time.Time) (_ *app, err er
 		return nil, err
 	}
 	opened = append(opened, func() { a.spool.Close(context.Background()) })
-	if err = a.newCollector(emailKey.WithClock(now)); err != nil {
+	if err = a.newCollector(emailKey); err != nil {
 		return nil, err
 	}
 	return a, a.newStaff()

@@ -63,7 +63,7 @@ func runDemo(ctx context.Context, s streams, args []string) error {
 	}
 	a.start(ctx)
 	d := &demo{clock: clock, app: a, traffic: newTraffic(uint64(begin.Unix()), *visitors, a.geo), zone: cfg.Sites[0].Timezone.Location}
-	if d.key, err = email.LoadOrCreateKey(cfg.path("email.key")); err == nil {
+	if d.key, err = email.LoadOrCreateKey(cfg.path("email.key"), clock.now); err == nil {
 		err = d.fill(ctx, s.err, begin, now)
 	}
 	clock.at.Store(0)
@@ -156,7 +156,7 @@ func (d *demo) send(ctx context.Context, h demoHit) error {
 	base := localURL(d.app.public.Addr().String())
 	method, path := http.MethodPost, "/api/event"
 	if h.body == nil {
-		token, err := d.key.SealOpen(email.Open{Site: demoSite, Campaign: h.email.campaign, Message: h.email.message, Issued: h.at})
+		token, err := d.key.SealOpen(email.Open{Site: demoSite, Campaign: h.email.campaign, Message: h.email.message})
 		if err != nil {
 			return err
 		}

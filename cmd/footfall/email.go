@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/kantarainitiative/footfall/beacon/email"
 )
@@ -34,7 +35,7 @@ func runEmail(_ context.Context, s streams, args []string) error {
 	if err := c.makeData(); err != nil {
 		return err
 	}
-	key, err := email.LoadOrCreateKey(c.path("email.key"))
+	key, err := email.LoadOrCreateKey(c.path("email.key"), time.Now)
 	if err != nil {
 		return err
 	}
