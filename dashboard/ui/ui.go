@@ -39,15 +39,6 @@ func Templates() fs.FS {
 	return sub
 }
 
-// Dist returns the built assets by name ("app.js").
-func Dist() fs.FS {
-	sub, err := fs.Sub(dist, "dist")
-	if err != nil { // the folder is embedded above
-		panic(err)
-	}
-	return sub
-}
-
 // asset is one file in the forms in which it is served. Its compressed forms are made when
 // they are first asked for.
 type asset struct {
@@ -66,12 +57,12 @@ type Assets struct {
 // Load reads the embedded assets.
 func Load() (*Assets, error) {
 	a := &Assets{byURL: map[string]asset{}, urls: map[string]string{}}
-	files, err := fs.ReadDir(Dist(), ".")
+	files, err := dist.ReadDir("dist")
 	if err != nil {
 		return nil, fmt.Errorf("ui: %w", err)
 	}
 	for _, f := range files {
-		body, err := fs.ReadFile(Dist(), f.Name())
+		body, err := dist.ReadFile("dist/" + f.Name())
 		if err != nil {
 			return nil, fmt.Errorf("ui: %w", err)
 		}
