@@ -52,7 +52,7 @@ test: test-parts build
 	go tool gotestsum --format pkgname -- -p 2 -timeout $(TEST_TIMEOUT) ./...
 
 ## test-quick: the packages that start nothing
-test-quick:
+test-quick: $(DEV)
 	go test ./event ./anonymize ./beacon/email ./collector/classify ./dashboard/auth ./dashboard/statsapi
 
 ## race: the packages that share memory, under the race detector

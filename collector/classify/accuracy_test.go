@@ -83,7 +83,7 @@ func TestAccuracyOnTheLongTail(t *testing.T) {
 func TestRecallOnCrawlers(t *testing.T) {
 	list, err := lists.Crawlers(filepath.Join(modules, "crawler-user-agents"))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v (`npm ci` installs the packages)", err)
 	}
 	a := newAgents(t)
 	var robot tally
