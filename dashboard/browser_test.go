@@ -99,6 +99,31 @@ func TestBrowser(t *testing.T) {
 		})
 	}
 
+	t.Run("texts fit", func(t *testing.T) {
+		fresh := newBench(t)
+		fresh.store.NoBefore = true
+		fresh.store.Email = []store.EmailRow{{Campaign: "November newsletter", Message: "week 47", Opens: 92, Openers: 92}, {Campaign: "November newsletter", Message: "week 46", Opens: 90, Openers: 89}}
+		chromium.Run(t, browsertest.Script{Context: as(), Args: serve(t, fresh), JS: `
+			for (const width of [1280, 700, 320]) {
+				await page.setViewportSize({width, height: 900});
+				await page.goto(args + '/');
+				const out = await page.evaluate(() => [...document.querySelectorAll('.sites dd .c')].filter((c) => {
+					const room = c.closest('dl').getBoundingClientRect().right, range = document.createRange();
+					range.selectNodeContents(c.firstElementChild);
+					return range.getBoundingClientRect().right > room + 1;
+				}).length);
+				if (out) throw new Error(out + ' changes leave their card at ' + width);
+				await page.goto(args + '/example.org');
+				const cut = await page.evaluate(() => [...document.querySelectorAll('#panel-email .sub')].filter((m) => {
+					const cell = m.closest('.lab').getBoundingClientRect(), range = document.createRange();
+					range.selectNodeContents(m);
+					const text = range.getBoundingClientRect();
+					return text.right > cell.right + 1 || text.bottom > m.closest('tr').getBoundingClientRect().bottom + 1;
+				}).length);
+				if (cut) throw new Error(cut + ' messages are cut off at ' + width);
+			}`}, nil)
+	})
+
 	t.Run("menus are sound", func(t *testing.T) {
 		var got map[string][]violation
 		chromium.Run(t, browsertest.Script{Context: as(), Args: url + "/example.org?f=is,event:name,Signup", JS: `
