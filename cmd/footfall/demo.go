@@ -29,7 +29,7 @@ func (c *demoClock) now() time.Time {
 
 // runDemo fills a site with invented traffic through the real path (every hit is a request to
 // the public listener, while the program's clock moves through the weeks), then serves it, with a
-// trickle of new hits.
+// trickle of new hits. What an earlier demo filled is served as it is.
 func runDemo(ctx context.Context, s streams, args []string) error {
 	f := newServeFlags("demo", s)
 	days := f.Int("days", 61, "how many `days` of traffic")
@@ -48,15 +48,18 @@ func runDemo(ctx context.Context, s streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(cfg.path("keys")); err == nil {
-		return usagef("%s holds data already: the demo moves the clock, so it wants an empty directory. "+
-			"Remove it, name another with --data, or serve what is there with: footfall serve --data %[1]s", cfg.Data)
+	filled := exists(cfg.path(demoFilled))
+	if !filled && exists(cfg.path("keys")) {
+		return usagef("%s holds data already, and not a whole demo: the demo moves the clock, so it wants an empty directory. "+
+			"Remove it, or name another with --data", cfg.Data)
 	}
 	log := slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	clock := &demoClock{}
 	now := time.Now()
 	begin := now.AddDate(0, 0, -*days).Truncate(time.Hour)
-	clock.at.Store(begin.UnixNano())
+	if !filled {
+		clock.at.Store(begin.UnixNano())
+	}
 	a, err := newApp(cfg, log, clock.now)
 	if err != nil {
 		return err
@@ -64,7 +67,11 @@ func runDemo(ctx context.Context, s streams, args []string) error {
 	a.start(ctx)
 	d := &demo{clock: clock, app: a, traffic: newTraffic(uint64(begin.Unix()), *visitors, a.geo), zone: cfg.Sites[0].Timezone.Location}
 	if d.key, err = email.LoadOrCreateKey(cfg.path("email.key"), clock.now); err == nil {
-		err = d.fill(ctx, s.err, begin, now)
+		if filled {
+			fmt.Fprintf(s.err, "%s is filled already and served as it is. To begin anew, remove it.\n", cfg.Data)
+		} else if err = d.fill(ctx, s.err, begin, now); err == nil {
+			err = os.WriteFile(cfg.path(demoFilled), nil, 0o600)
+		}
 	}
 	clock.at.Store(0)
 	if err != nil || *fill || ctx.Err() != nil {
@@ -75,6 +82,14 @@ func runDemo(ctx context.Context, s streams, args []string) error {
 	defer stop()
 	go d.trickle(live)
 	return serveStarted(ctx, s, a, func() (*Config, error) { return f.load(demoConfig) })
+}
+
+// demoFilled is a file of the data directory: a demo was filled to the end.
+const demoFilled = "demo"
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // demoConfig is the configuration of the demo's one site. The generator stands in for a

@@ -357,8 +357,16 @@ func TestDemo(t *testing.T) {
 			t.Errorf("%s: %v visitors and page views", day, m)
 		}
 	}
+	// Again: what is there is served, and nothing is added to the past.
+	_, errs, status = footfall(t, "", "demo", "--fill-only", "--data", data, "--listen", "127.0.0.1:0", "--staff", "127.0.0.1:0")
+	if status != 0 || !strings.Contains(errs, "filled already") || strings.Contains(errs, "Inventing") {
+		t.Errorf("a second demo: status %d: %s", status, errs)
+	}
+	if err := os.Remove(filepath.Join(data, demoFilled)); err != nil {
+		t.Fatal(err)
+	}
 	_, errs, status = footfall(t, "", "demo", "--data", data, "--listen", "127.0.0.1:0", "--staff", "127.0.0.1:0")
 	if status != 2 || !strings.Contains(errs, "empty directory") {
-		t.Errorf("a second fill: status %d: %s", status, errs)
+		t.Errorf("among other data: status %d: %s", status, errs)
 	}
 }
