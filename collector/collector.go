@@ -208,11 +208,14 @@ func (c *Collector) Configure(s Settings) error {
 	return nil
 }
 
-// Restore takes over the visit of an event that was counted before a restart. Call it for
-// the events of the last two hours, in any order, before [Collector.Serve].
+// Restore takes over the visit and the id of an event that was counted before a restart. Call it
+// for the events of the last two hours, in any order, before [Collector.Serve].
 func (c *Collector) Restore(e *event.Event) {
 	s := c.settings.Load().sites[e.Site]
 	now := c.now()
+	if s != nil {
+		c.seen.restore(e.ID, e.Time, now.Unix())
+	}
 	if s == nil || e.VisitorID == 0 || e.Visit.ID == 0 || now.Unix()-e.Time >= visitMemory || s.dayAt(now) != e.Day {
 		return
 	}

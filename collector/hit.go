@@ -158,12 +158,19 @@ func (c *Collector) collectFor(cfg *settings, s *site, x *hit, who visitor) reas
 	var id uint64
 	if x.sent.id != "" {
 		id = c.seen.key(s.number, x.sent.id)
-		if !c.seen.add(id, x.now.Unix()) {
+		switch c.seen.add(id, x.now.Unix()) {
+		case taken:
 			return duplicate
+		case underWay: // the first one can still fail, and "duplicate" would be a promise
+			return full
 		}
 	}
 	c.fill(cfg, s, x, who)
 	e := &x.event
+	if x.sent.id != "" && c.seen.has(e.ID, x.now.Unix()) { // taken before the program was started
+		c.seen.settle(id)
+		return duplicate
+	}
 	e.Normalize()
 	key := visitKey{visitor: e.VisitorID, site: s.number}
 	started := c.enterVisit(key, x)
@@ -177,6 +184,9 @@ func (c *Collector) collectFor(cfg *settings, s *site, x *hit, who visitor) reas
 		}
 		return full
 	}
+	if x.sent.id != "" {
+		c.seen.settle(id)
+	}
 	return counted
 }
 
@@ -184,10 +194,11 @@ func (c *Collector) collectFor(cfg *settings, s *site, x *hit, who visitor) reas
 // of them is the truncated network, the place it is in and the keyed id.
 func (c *Collector) fill(cfg *settings, s *site, x *hit, who visitor) {
 	e := &x.event
+	day := s.dayAt(x.now)
 	*e = event.Event{
-		ID:     newID(),
+		ID:     c.eventID(s, x, day),
 		Site:   s.Domain,
-		Day:    s.dayAt(x.now),
+		Day:    day,
 		Time:   x.now.Unix(),
 		Kind:   x.kind,
 		Name:   x.sent.name,
@@ -228,6 +239,18 @@ func (c *Collector) fill(cfg *settings, s *site, x *hit, who visitor) {
 		v := &e.Visit
 		v.Country, v.Region, v.RegionName, v.City = at.where.Country, at.where.Region, at.where.RegionName, at.where.City
 	}
+}
+
+// eventID is random. Where the sender gave an id it is made from that instead, with the day's key, so
+// that a hit that comes again after a restart is known by what is stored of it; when the key
+// is erased nobody can tell any more which id it was.
+func (c *Collector) eventID(s *site, x *hit, day event.Day) uint64 {
+	if x.sent.id == "" {
+		return newID()
+	}
+	start := len(x.buf)
+	x.buf = append(x.buf, x.sent.id...)
+	return c.keys.ID(s.Domain, anonymize.Day, int(day), netip.Addr{}, x.buf[start:])
 }
 
 // enterVisit finds or begins the visit of x's event and reports whether it began one. Page

@@ -283,7 +283,7 @@ func TestDedupeIsBounded(t *testing.T) {
 	const limit = dedupeShards * 50
 	d := newDedupe(limit)
 	for i := range 100000 {
-		if !d.add(d.key(1, fmt.Sprint(i)), int64(i/1000)) {
+		if d.add(d.key(1, fmt.Sprint(i)), int64(i/1000)) != fresh {
 			t.Fatalf("%d is new", i)
 		}
 	}
@@ -298,7 +298,7 @@ func TestDedupeIsBounded(t *testing.T) {
 	if n != limit {
 		t.Errorf("%d ids remembered, want %d", n, limit)
 	}
-	if d.add(d.key(1, "99999"), 100) {
+	if d.add(d.key(1, "99999"), 100) == fresh {
 		t.Error("the latest id was forgotten")
 	}
 	if d.key(1, "a") == d.key(2, "a") || d.key(1, "a") == newDedupe(1).key(1, "a") {
