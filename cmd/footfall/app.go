@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -155,6 +156,7 @@ func (a *app) newStaff() error {
 	})
 	guard, err := auth.NewGuard(auth.Options{
 		Files: a.files, Now: a.now, Log: a.log, LoginPage: dashboard.RenderLogin,
+		Trusted: func() []netip.Prefix { return a.config().trustedProxies() },
 	})
 	if err != nil {
 		return err

@@ -104,7 +104,7 @@ func run(ctx context.Context, s streams, args []string) int {
 }
 
 func usage(w io.Writer) {
-	fmt.Fprint(w, "Footfall counts visits on your own domain and keeps nothing about anybody.\n\nUsage: footfall COMMAND [flags]\n\n")
+	fmt.Fprint(w, "Footfall counts visits on your own domain and keeps nothing that identifies anybody.\n\nUsage: footfall COMMAND [flags]\n\n")
 	for _, c := range commands() {
 		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.what)
 		if c.args != "" {

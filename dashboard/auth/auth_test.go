@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -229,6 +230,30 @@ func TestGuessesAreLimited(t *testing.T) {
 	wantStatus(t, f.login("ada", "correct horse"), http.StatusTooManyRequests)
 	f.now = f.now.Add(loginEvery)
 	wantStatus(t, f.login("ada", "correct horse"), http.StatusSeeOther)
+}
+
+// Behind a trusted proxy one guesser does not lock out the others; a header of a stranger's
+// own, or one more address of the same IPv6 network, is no fresh budget.
+func TestGuessesAreCountedByClient(t *testing.T) {
+	f := setup(t)
+	f.guard.Trusted = func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} }
+	for _, c := range []struct{ remote, forwarded, want string }{
+		{"127.0.0.1:9", "", "127.0.0.1"},
+		{"127.0.0.1:9", "203.0.113.5", "203.0.113.5"},
+		{"127.0.0.1:9", "198.51.100.1, 203.0.113.5", "203.0.113.5"},
+		{"127.0.0.1:9", "203.0.113.5, 127.0.0.2", "203.0.113.5"},
+		{"127.0.0.1:9", "203.0.113.5, rubbish", "127.0.0.1"},
+		{"203.0.113.9:9", "198.51.100.1", "203.0.113.9"},
+		{"[2001:db8::1]:9", "", "2001:db8::/64"},
+		{"[::ffff:203.0.113.9]:9", "", "203.0.113.9"},
+	} {
+		r := httptest.NewRequest("POST", "/login", nil)
+		r.RemoteAddr = c.remote
+		r.Header.Set("X-Forwarded-For", c.forwarded)
+		if got := f.guard.client(r); got != c.want {
+			t.Errorf("from %s for %q: %s, want %s", c.remote, c.forwarded, got, c.want)
+		}
+	}
 }
 
 func TestLocalPath(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 	"encoding/json"
 	"hash/maphash"
 	"log/slog"
-	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -73,6 +73,8 @@ type Options struct {
 	Files *Files
 	Now   func() time.Time
 	Log   *slog.Logger
+	// Trusted are the proxies whose X-Forwarded-For is believed; nil: none are.
+	Trusted func() []netip.Prefix
 	// LoginPage writes the login page. The status is already decided.
 	LoginPage func(w http.ResponseWriter, r *http.Request, status int, v LoginView)
 }
@@ -128,12 +130,32 @@ func (g *Guard) allow(kind, who string, every rate.Limit, burst int) bool {
 	return l.AllowN(g.Now(), 1)
 }
 
-func clientHost(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
+// client is whose guesses are counted together: the address that the last untrusted hop came
+// from, of IPv6 the network that one customer gets.
+func (g *Guard) client(r *http.Request) string {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr
 	}
-	return host
+	addr := ap.Addr().Unmap().WithZone("")
+	var trusted []netip.Prefix
+	if g.Trusted != nil {
+		trusted = g.Trusted()
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0 && slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(addr) }); i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		addr = hop.Unmap().WithZone("")
+	}
+	if addr.Is6() {
+		if p, err := addr.Prefix(64); err == nil {
+			return p.String()
+		}
+	}
+	return addr.String()
 }
 
 // Require serves next to those who are known. A person without a session is sent to the
@@ -295,7 +317,7 @@ func (g *Guard) Login(w http.ResponseWriter, r *http.Request) {
 
 func (g *Guard) loginByLink(w http.ResponseWriter, r *http.Request, secret string) {
 	v := LoginView{Next: localPath(r.URL.Query().Get("next"))}
-	if !g.allow("login", clientHost(r), rate.Every(loginEvery), loginBurst) {
+	if !g.allow("login", g.client(r), rate.Every(loginEvery), loginBurst) {
 		v.Error = "Too many attempts. Wait a moment and try again."
 		g.LoginPage(w, r, http.StatusTooManyRequests, v)
 		return
@@ -320,7 +342,7 @@ func (g *Guard) loginByPassword(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := LoginView{Next: localPath(r.PostForm.Get("next")), Name: r.PostForm.Get("name")}
-	if !g.allow("login", clientHost(r), rate.Every(loginEvery), loginBurst) {
+	if !g.allow("login", g.client(r), rate.Every(loginEvery), loginBurst) {
 		w.Header().Set("Retry-After", "10")
 		v.Error = "Too many attempts. Wait a moment and try again."
 		g.LoginPage(w, r, http.StatusTooManyRequests, v)
