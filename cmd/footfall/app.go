@@ -68,8 +68,8 @@ type app struct {
 }
 
 // newApp opens every part and binds the listeners; nothing is served yet. What was opened
-// is closed again when a later part fails.
-func newApp(cfg *Config, log *slog.Logger, now func() time.Time) (_ *app, err error) {
+// is closed again when a later part fails. The end of ctx ends every wait and is no error.
+func newApp(ctx context.Context, cfg *Config, log *slog.Logger, now func() time.Time) (_ *app, err error) {
 	a := &app{cfg: cfg, log: log, now: now, registry: prometheus.NewRegistry()}
 	var opened []func()
 	defer func() {
@@ -113,7 +113,7 @@ func newApp(cfg *Config, log *slog.Logger, now func() time.Time) (_ *app, err er
 	if err != nil {
 		return nil, err
 	}
-	if a.store, err = openStore(cfg, log, now, a.registry); err != nil {
+	if a.store, err = openStore(ctx, cfg, log, now, a.registry); err != nil {
 		return nil, err
 	}
 	opened = append(opened, func() { a.store.close(context.Background()) })
@@ -186,8 +186,8 @@ func (a *app) newStaff() error {
 
 // start restores the visits under way and begins to serve.
 func (a *app) start(ctx context.Context) {
+	a.restore(ctx) // a stop ends the wait for the store
 	ctx, a.background = context.WithCancel(context.WithoutCancel(ctx))
-	a.restore(ctx)
 	a.done.Go(func() { a.store.RunRollups(ctx, a.zoneOf) }) // ends with ctx, and says so
 	a.done.Go(func() {
 		if err := a.spool.Run(ctx, a.store); err != nil && ctx.Err() == nil {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/signal"
 	"sync/atomic"
 	"time"
 
@@ -60,7 +61,9 @@ func runDemo(ctx context.Context, s streams, args []string) error {
 	if !filled {
 		clock.at.Store(begin.UnixNano())
 	}
-	a, err := newApp(cfg, log, clock.now)
+	hup := catchReload()
+	defer signal.Stop(hup)
+	a, err := newApp(ctx, cfg, log, clock.now)
 	if err != nil {
 		return err
 	}
@@ -81,7 +84,7 @@ func runDemo(ctx context.Context, s streams, args []string) error {
 	live, stop := context.WithCancel(ctx)
 	defer stop()
 	go d.trickle(live)
-	return serveStarted(ctx, s, a, func() (*Config, error) { return f.load(demoConfig) })
+	return serveStarted(ctx, s, a, hup, func() (*Config, error) { return f.load(demoConfig) })
 }
 
 // demoFilled is a file of the data directory: a demo was filled to the end.

@@ -65,19 +65,26 @@ func runServe(ctx context.Context, s streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	a, err := newApp(cfg, log, time.Now)
+	hup := catchReload()
+	defer signal.Stop(hup)
+	a, err := newApp(ctx, cfg, log, time.Now)
 	if err != nil {
 		return err
 	}
 	a.start(ctx)
-	return serveStarted(ctx, s, a, func() (*Config, error) { return f.load() })
+	return serveStarted(ctx, s, a, hup, func() (*Config, error) { return f.load() })
 }
 
-// serveStarted keeps a running until ctx ends; SIGHUP puts in force what load returns.
-func serveStarted(ctx context.Context, s streams, a *app, load func() (*Config, error)) error {
+// catchReload takes SIGHUP from the beginning: one that came while the parts are still opened
+// would end the program.
+func catchReload() chan os.Signal {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+	return hup
+}
+
+// serveStarted keeps a running until ctx ends; a signal from hup puts in force what load returns.
+func serveStarted(ctx context.Context, s streams, a *app, hup <-chan os.Signal, load func() (*Config, error)) error {
 	for _, w := range a.cfg.warnings() {
 		a.log.Warn(w)
 	}

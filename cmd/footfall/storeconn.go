@@ -24,7 +24,7 @@ type storeConn struct {
 
 // openStore opens the configured store. Neither a server that is down nor an engine that is
 // still starting is an error: hits wait in the spool.
-func openStore(c *Config, log *slog.Logger, now func() time.Time, reg prometheus.Registerer) (*storeConn, error) {
+func openStore(ctx context.Context, c *Config, log *slog.Logger, now func() time.Time, reg prometheus.Registerer) (*storeConn, error) {
 	o := store.Options{Now: now, Log: log, Registerer: reg}
 	sc := &storeConn{}
 	if c.Store.embedded() {
@@ -42,11 +42,11 @@ func openStore(c *Config, log *slog.Logger, now func() time.Time, reg prometheus
 			return nil, err
 		}
 		// It takes part of a second; waiting spares the log a database that is not there yet.
-		within(engineTimeout, func(ctx context.Context) {
-			if err := sc.engine.Ready(ctx); err != nil {
-				log.Warn("the engine is slow to start: hits wait in the spool", "error", err)
-			}
-		})
+		ready, cancel := context.WithTimeout(ctx, engineTimeout)
+		defer cancel()
+		if err := sc.engine.Ready(ready); err != nil && ctx.Err() == nil {
+			log.Warn("the engine is slow to start: hits wait in the spool", "error", err)
+		}
 		o.Engine = sc.engine
 	} else {
 		o.URL = string(c.Store)
