@@ -192,6 +192,8 @@ func (a *API) statusError(ctx context.Context, err error) error {
 		return &StatusError{http.StatusBadRequest, b.msg}
 	case errors.As(err, &q):
 		return &StatusError{http.StatusBadRequest, q.Error()}
+	case errors.Is(err, store.ErrLimit): // the store is well: asking again would cost the same
+		return &StatusError{http.StatusBadRequest, "the query asks for too much time or memory: take a shorter period or fewer dimensions"}
 	case ctx.Err() != nil:
 		return &StatusError{499, "the asker went away"}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -204,6 +205,7 @@ func TestStatuses(t *testing.T) {
 		"other site":   {id: auth.Identity{Token: true, Sites: []string{"example.net"}}, body: body, want: 403},
 		"bad name":     {err: &store.QueryError{Part: "metrics", Msg: `"visitorz" is no metric`}, body: body, want: 400},
 		"store down":   {err: errors.New("dial tcp: refused by 10.0.0.7"), body: body, want: 503},
+		"too much":     {err: fmt.Errorf("report.sql at 10.0.0.7: %w", store.ErrLimit), body: body, want: 400},
 		"huge":         {body: strings.Repeat(" ", maxBody+1), want: 413},
 	} {
 		t.Run(name, func(t *testing.T) {
