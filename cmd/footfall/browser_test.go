@@ -146,6 +146,7 @@ func dashboardShows(t *testing.T, b *browsertest.Browser, p *program, name strin
 	var got struct {
 		Path                              string
 		Visitors, Visits, PageViews, Text string
+		Mail                              []string
 		Plain                             string
 		Violations                        []any
 	}
@@ -157,6 +158,7 @@ func dashboardShows(t *testing.T, b *browsertest.Browser, p *program, name strin
 			const text = async s => (await page.textContent(s)).trim();
 			const out = {path: new URL(page.url()).pathname, visitors: await text('#fig-visitors .n'), visits: await text('#fig-visits .n'),
 				pageViews: await text('#fig-pageviews .n'), text: await page.innerText('body')};
+			out.mail = await page.$$eval('#panel-email tbody td', cells => cells.map(c => c.innerText.trim().replace(/\s+/g, ' ')));
 			out.violations = await axe(page, {});
 			await shots(page, 'footfall-' + args.name, {fullPage: true});
 			const storage = await context.storageState();
@@ -170,6 +172,9 @@ func dashboardShows(t *testing.T, b *browsertest.Browser, p *program, name strin
 	}, &got)
 	if got.Path != "/shop.test" || got.Visitors != "1" || got.Visits != "1" || got.PageViews != "2" || got.Plain != "2" {
 		t.Errorf("the dashboard at %s shows %s visitors, %s visits, %s page views (%s without JavaScript)", got.Path, got.Visitors, got.Visits, got.PageViews, got.Plain)
+	}
+	if m := strings.Join(got.Mail, "|"); m != "Autumn sale first|1|1" {
+		t.Errorf("email opens: %q, want one of one reader", m)
 	}
 	for _, word := range []string{"Autumn sale", "Email", "/catalogue", "Purchase", "Chrome"} {
 		if !strings.Contains(got.Text, word) {
