@@ -203,7 +203,11 @@ func yamlKeys(v any) (keys []string) {
 // Validate checks what no single field can know. Its errors name the setting.
 func (c *Config) Validate() error {
 	for name, addr := range map[string]string{"listen": c.Listen, "staff": c.Staff} {
-		if _, _, err := net.SplitHostPort(addr); err != nil {
+		_, port, err := net.SplitHostPort(addr)
+		if err == nil {
+			_, err = net.LookupPort("tcp", port)
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %q is no address: write HOST:PORT, or :PORT for every interface", name, addr)
 		}
 	}
@@ -266,6 +270,9 @@ func (c *Config) warnings() (w []string) {
 		if s.Cookie != def.Cookie {
 			w = append(w, at+"cookie is not acted on by this version: no cookie is set")
 		}
+	}
+	if c.Organisation != (Organisation{}) {
+		w = append(w, "organisation is not shown by this version: there is no notice yet")
 	}
 	if c.Policy != "" {
 		w = append(w, "policy is not checked by this version")

@@ -36,12 +36,14 @@ func TestBadConfigurations(t *testing.T) {
 		"ip":                `testdata/bad.ip.yml: line 3: ip: "keep" is none of truncate, hash, drop`,
 		"dnt":               `testdata/bad.dnt.yml: line 3: dnt: "always" is none of ignore, unlinked, drop`,
 		"window":            `testdata/bad.window.yml: line 3: visitor_window: "year" is none of day, week, month`,
+		"timezone-list":     `testdata/bad.timezone-list.yml: line 3: timezone: "" is no time zone: write one like Europe/Berlin`,
 		"retention":         `testdata/bad.retention.yml: line 3: retention: "forever" is no period: write a number and d, w, mo or y`,
 		"sync":              `testdata/bad.sync.yml: line 1: spool.sync: "never" is neither always nor a duration from 1ms to 1m`,
 		"bytes":             `testdata/bad.bytes.yml: line 1: "lots" is no size: write one like 4GiB`,
 		"small":             `spool.max_bytes: at least 1MiB, not 10240 bytes`,
 		"proxy":             `testdata/bad.proxy.yml: line 1: trusted_proxies: "everyone" is neither an address nor a network like 10.0.0.0/8`,
 		"listen":            `listen: "8080" is no address: write HOST:PORT, or :PORT for every interface`,
+		"port":              `listen: ":99999" is no address: write HOST:PORT, or :PORT for every interface`,
 		"same":              `staff: must be another address than listen (127.0.0.1:80): visitors must not reach the dashboard`,
 		"store":             `store: write embedded, or clickhouse://user:password@host:9000/database`,
 		"url":               `url: "example.org" is no public address: write https://HOST`,
@@ -81,7 +83,7 @@ func TestFullConfiguration(t *testing.T) {
 	if got := c.trustedProxies()[1]; got != netip.MustParsePrefix("::1/128") {
 		t.Errorf("a lone address became %s", got)
 	}
-	if w := c.warnings(); len(w) != 2 { // retention and min_visitors
+	if w := c.warnings(); len(w) != 3 { // retention, min_visitors and organisation
 		t.Errorf("warnings %q", w)
 	}
 }
@@ -132,6 +134,26 @@ func TestPasswordIsNeverPrinted(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "db.internal") {
 		t.Error("the address is gone as well")
+	}
+}
+
+// A parameter that the store does not know is a mistake that check finds, and may hold a password.
+func TestStoreParameters(t *testing.T) {
+	for address, ok := range map[storeURL]bool{
+		"clickhouse://db.internal/footfall?secure=true":      true,
+		"clickhouse://db.internal/footfall?password=hunter2": false,
+		"clickhouse://db.internal/foot/fall":                 false,
+	} {
+		if strings.Contains(address.String(), "hunter2") {
+			t.Errorf("the password shows in %s", address)
+		}
+		_, err := checkStore(&Config{Store: address})
+		if (err == nil) != ok {
+			t.Errorf("%s: %v", address, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("the password shows in %v", err)
+		}
 	}
 }
 

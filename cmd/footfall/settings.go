@@ -23,7 +23,7 @@ type zone struct{ *time.Location }
 
 func (z *zone) UnmarshalYAML(n *yaml.Node) error {
 	loc, err := time.LoadLocation(n.Value)
-	if err != nil || n.Value == "Local" {
+	if err != nil || n.Value == "Local" || n.Value == "" { // a list or a mapping has no value
 		return fmt.Errorf("line %d: timezone: %q is no time zone: write one like Europe/Berlin", n.Line, n.Value)
 	}
 	z.Location = loc
@@ -172,6 +172,9 @@ func (s storeURL) String() string {
 	u, err := url.Parse(string(s))
 	if err != nil {
 		return "clickhouse://(unreadable)"
+	}
+	if u.RawQuery != "" && u.RawQuery != "secure=true" && u.RawQuery != "secure=false" {
+		u.RawQuery = "xxxxx" // some clients take a password there
 	}
 	return u.Redacted()
 }

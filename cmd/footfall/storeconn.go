@@ -71,6 +71,11 @@ func (s *storeConn) close(ctx context.Context) {
 // checkStore tells what the configured store is, or what is missing for it.
 func checkStore(c *Config) (string, error) {
 	if !c.Store.embedded() {
+		s, err := store.Open(store.Options{URL: string(c.Store)}) // asks nobody yet
+		if err != nil {
+			return "", err
+		}
+		s.Close()
 		return c.Store.String(), nil
 	}
 	lib, err := engine.FindLibrary()
