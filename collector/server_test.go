@@ -247,7 +247,10 @@ func TestBuffersAreUsedAgain(t *testing.T) {
 		if len(e.Props) != 0 || e.Title != "" || e.Revenue != 0 || e.Currency != "" || !e.Interactive || e.Page != "/" || e.Visit.UTMSource != "" {
 			t.Fatalf("%+v", e)
 		}
-		e.ID = 0
+		if e.Seq != uint16(i+1) {
+			t.Fatalf("event %d of its visit has the place %d", i+1, e.Seq)
+		}
+		e.ID, e.Seq = 0, 0
 		if i > 0 && fmt.Sprint(e) != fmt.Sprint(want) {
 			t.Fatalf("got  %+v\nwant %+v", e, want)
 		}

@@ -2,6 +2,7 @@ package collector
 
 import (
 	"encoding/binary"
+	"math"
 	"math/rand/v2"
 	"sync"
 
@@ -53,6 +54,7 @@ type visit struct {
 	rec  string // the attributes: see encodeVisit
 	last int64  // Unix seconds of the latest event
 	day  event.Day
+	seq  uint16 // of its latest event; stays at the highest number
 }
 
 func (v *visit) size() int { return visitOverhead + len(v.rec) }
@@ -78,7 +80,7 @@ func (vs *visits) join(k visitKey, e *event.Event, tagged *campaign) bool {
 	s.mu.Unlock()
 	if ok {
 		decodeVisit(&e.Visit, v.rec)
-		e.Visit.ID = v.id
+		e.Visit.ID, e.Seq = v.id, v.seq
 	}
 	return ok
 }
@@ -89,10 +91,11 @@ func (s *visitShard) join(k visitKey, e *event.Event, tagged *campaign) (visit, 
 	if !ok || !v.continues(e) || tagged != nil && e.Kind == event.PageView && v.otherCampaign(e, tagged) {
 		return visit{}, false
 	}
-	if e.Time > v.last {
-		v.last = e.Time
-		s.m[k] = v
+	v.last = max(v.last, e.Time)
+	if v.seq < math.MaxUint16 {
+		v.seq++
 	}
+	s.m[k] = v
 	return v, true
 }
 
@@ -116,7 +119,7 @@ func (v *visit) otherCampaign(e *event.Event, c *campaign) bool {
 // start begins a visit with e, whose attributes it takes over, and sets e.Visit.ID. Where
 // another hit began the visit in the meantime, e joins that one and start is false.
 func (vs *visits) start(k visitKey, e *event.Event, tagged *campaign) (started bool) {
-	v := visit{id: newID(), rec: encodeVisit(&e.Visit), last: e.Time, day: e.Day}
+	v := visit{id: newID(), rec: encodeVisit(&e.Visit), last: e.Time, day: e.Day, seq: 1}
 	s := vs.shard(k)
 	s.mu.Lock()
 	other, joined := s.join(k, e, tagged)
@@ -126,10 +129,10 @@ func (vs *visits) start(k visitKey, e *event.Event, tagged *campaign) (started b
 	s.mu.Unlock()
 	if joined {
 		decodeVisit(&e.Visit, other.rec)
-		e.Visit.ID = other.id
+		e.Visit.ID, e.Seq = other.id, other.seq
 		return false
 	}
-	e.Visit.ID = v.id
+	e.Visit.ID, e.Seq = v.id, v.seq
 	return true
 }
 
@@ -150,13 +153,13 @@ func (vs *visits) restore(k visitKey, e *event.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if v, ok := s.m[k]; ok && (v.last > e.Time || v.id == e.Visit.ID) {
-		if v.id == e.Visit.ID && e.Time > v.last {
-			v.last = e.Time
+		if v.id == e.Visit.ID {
+			v.last, v.seq = max(v.last, e.Time), max(v.seq, e.Seq)
 			s.m[k] = v
 		}
 		return
 	}
-	s.put(k, visit{id: e.Visit.ID, rec: encodeVisit(&e.Visit), last: e.Time, day: e.Day}, vs.limit)
+	s.put(k, visit{id: e.Visit.ID, rec: encodeVisit(&e.Visit), last: e.Time, day: e.Day, seq: e.Seq}, vs.limit)
 }
 
 // put stores v, making room first. The caller holds the lock.

@@ -156,8 +156,8 @@ func TestRestore(t *testing.T) {
 		t.Errorf("%v active, want 2", got)
 	}
 	again.clock.add(25 * time.Minute)
-	if e := again.hit(t, page("/after")); e.Visit != first.Visit || e.VisitorID != first.VisitorID {
-		t.Errorf("got  %+v\nwant %+v", e.Visit, first.Visit)
+	if e := again.hit(t, page("/after")); e.Visit != first.Visit || e.VisitorID != first.VisitorID || e.Seq != second.Seq+1 {
+		t.Errorf("got  %+v, place %d\nwant %+v, place %d", e.Visit, e.Seq, first.Visit, second.Seq+1)
 	}
 	if e := again.hit(t, page("/after"), "X-Forwarded-For: 203.0.113.5"); e.Visit != other.Visit {
 		t.Error("the other visit did not go on")

@@ -11,7 +11,7 @@ import (
 // order of (*Event).strings, so that writing and reading cannot disagree.
 const (
 	binaryVersion = 1
-	fixedSize     = 1 + 8 + 2 + 8 + 1 + 1 + 8 + 8 + 4 + 1 + 8 + 4 + 1
+	fixedSize     = 1 + 8 + 2 + 8 + 1 + 1 + 8 + 8 + 2 + 4 + 1 + 8 + 4 + 1
 )
 
 // ErrCorrupt is wrapped by every error of [Event.Decode].
@@ -42,6 +42,7 @@ func (e *Event) AppendTo(b []byte) []byte {
 	b = append(b, byte(e.Kind), flags)
 	b = binary.LittleEndian.AppendUint64(b, e.VisitorID)
 	b = binary.LittleEndian.AppendUint64(b, e.Visit.ID)
+	b = binary.LittleEndian.AppendUint16(b, e.Seq)
 	b = binary.LittleEndian.AppendUint32(b, e.EngagedMS)
 	b = append(b, e.Scroll)
 	b = binary.LittleEndian.AppendUint64(b, uint64(e.Revenue))
@@ -80,6 +81,7 @@ func (e *Event) Decode(rec string) error {
 	e.Interactive = d.uint(1)&1 != 0
 	e.VisitorID = d.uint64()
 	e.Visit.ID = d.uint64()
+	e.Seq = uint16(d.uint(2))
 	e.EngagedMS = uint32(d.uint(4))
 	e.Scroll = uint8(d.uint(1))
 	e.Revenue = int64(d.uint64())

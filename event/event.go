@@ -94,6 +94,7 @@ type Event struct {
 	Name      string // "pageview", the custom event's name, "engagement", "open", "click"
 	VisitorID uint64 // 0: unlinked
 	Visit     Visit
+	Seq       uint16 // place among the events of its visit, from 1; 0 outside a visit
 
 	Hostname    string
 	Page        string // path, and the query parameters that the site allows

@@ -136,6 +136,7 @@ func eventColumns() []eventColumn {
 		bytes   buffer[uint8]
 		words   buffer[uint32]
 		longs   buffer[uint64]
+		shorts  buffer[uint16]
 		signed  buffer[int64]
 	)
 	text := func(name string, field func(*event.Event) *string) eventColumn {
@@ -162,6 +163,7 @@ func eventColumns() []eventColumn {
 			to: func(e *e, v uint8) { e.Interactive = v != 0 }},
 		&plain[uint64]{buf: &longs, n: "visitor_id", field: func(e *e) *uint64 { return &e.VisitorID }},
 		&plain[uint64]{buf: &longs, n: "visit_id", field: func(e *e) *uint64 { return &e.Visit.ID }},
+		&plain[uint16]{buf: &shorts, n: "visit_seq", field: func(e *e) *uint16 { return &e.Seq }},
 		text("hostname", func(e *e) *string { return &e.Hostname }),
 		text("page", func(e *e) *string { return &e.Page }),
 		text("title", func(e *e) *string { return &e.Title }),

@@ -162,10 +162,11 @@ func (d dimension) visitValue(sc scope, first fragment) fragment {
 	return around("any(", d.rowValue(sc), ")")
 }
 
-// rowOrder orders the rows of a visit: by second, and within one by a number that stays
-// the same whenever the question is asked. exitPage is an aggregate over a visit's rows.
+// rowOrder orders the rows of a visit: by second, within one as they came, and where that
+// is not known by a number that stays the same whenever the question is asked. exitPage is
+// an aggregate over a visit's rows.
 const (
-	rowOrder = "bitOr(bitShiftLeft(toUInt64(toUInt32(time)), 32), bitShiftRight(event_id, 32))"
+	rowOrder = "bitOr(bitShiftLeft(toUInt64(toUInt32(time)), 32), bitOr(bitShiftLeft(toUInt64(visit_seq), 16), bitShiftRight(event_id, 48)))"
 	exitPage = "argMaxIf(page, " + rowOrder + ", kind = 1)"
 )
 

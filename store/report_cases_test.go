@@ -39,7 +39,7 @@ func caseEvents() []event.Event {
 		if err != nil {
 			panic(err)
 		}
-		e := event.Event{ID: uint64(len(out)+1) << 32, Site: "case.example", Day: day, Time: at.Unix(), Kind: kind, Name: name, Page: page,
+		e := event.Event{ID: uint64(len(out) + 1), Seq: uint16(len(out) + 1), Site: "case.example", Day: day, Time: at.Unix(), Kind: kind, Name: name, Page: page,
 			VisitorID: visitor, Visit: visits[visit], Hostname: "case.example", Interactive: kind == event.Custom}
 		if more != nil {
 			more(&e)

@@ -74,12 +74,12 @@ func (g *generator) day(d event.Day, visits int) []event.Event {
 		at := start + g.rng.Int64N(length)
 		first := one(pick(g, event.PageView, event.PageView, event.PageView, event.Custom), at)
 		v.EntryPage = first.Page
-		first.VisitorID, first.Visit = visitor, v
+		first.VisitorID, first.Visit, first.Seq = visitor, v, 1
 		add(first)
-		for range g.rng.IntN(5) {
+		for i := range g.rng.IntN(5) {
 			at += g.rng.Int64N(1700)
 			e := one(pick(g, event.PageView, event.PageView, event.Engagement, event.Custom), at)
-			e.VisitorID, e.Visit = visitor, v
+			e.VisitorID, e.Visit, e.Seq = visitor, v, uint16(i+2)
 			add(e)
 		}
 	}

@@ -46,7 +46,10 @@ func (r *reference) visits(site string) map[uint64]*refVisit {
 			if a.Time != b.Time {
 				return a.Time < b.Time
 			}
-			return a.ID>>32 < b.ID>>32
+			if a.Seq != b.Seq {
+				return a.Seq < b.Seq
+			}
+			return a.ID>>48 < b.ID>>48
 		})
 	}
 	return out

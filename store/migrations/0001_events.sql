@@ -10,6 +10,7 @@ CREATE TABLE IF NOT EXISTS events (
     interactive     UInt8 {zstd},
     visitor_id      UInt64 {zstd},           -- 0: unlinked
     visit_id        UInt64 {zstd},           -- 0: no visit
+    visit_seq       UInt16 {zstd},           -- place among the events of its visit, from 1
     hostname        {string} {zstd},
     page            {string} {zstd},
     title           {string} {zstd},
