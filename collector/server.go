@@ -184,6 +184,7 @@ func (c *Collector) serveScript(ctx *fasthttp.RequestCtx) {
 		wrongMethod(ctx, "GET, HEAD")
 		return
 	}
+	setCORS(ctx) // for a tag with integrity and crossorigin
 	h := &ctx.Response.Header
 	h.Set("ETag", c.script.ETag)
 	h.Set("Vary", "Accept-Encoding")
