@@ -60,7 +60,7 @@ type Options struct {
 	Sites  func() []Site // the configured sites, at each request
 	Auth   Auth
 
-	// Login serves GET and POST /login and POST /logout. It draws with [RenderLogin].
+	// Login serves GET and POST /login and POST /logout. It draws with [LoginPage].
 	Login http.Handler
 	// Stats serves /api/v2/…, behind Auth.
 	Stats http.Handler
@@ -282,10 +282,10 @@ func (h *handler) failed(w http.ResponseWriter, r *http.Request, err error) {
 		h.problem(w, r, http.StatusBadRequest, "That cannot be shown", q.Error())
 	case r.Context().Err() != nil && errors.Is(r.Context().Err(), context.Canceled):
 		// Nobody is waiting for the answer.
-	case errors.Is(err, context.DeadlineExceeded):
-		h.o.Log.Warn("dashboard: a report took too long", "limit", h.o.Timeout)
-		h.problem(w, r, http.StatusServiceUnavailable, "This takes too long",
-			"The report was stopped after "+duration(h.o.Timeout.Seconds())+". A shorter period or fewer filters will be quicker.")
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, store.ErrLimit):
+		h.o.Log.Warn("dashboard: a report was stopped for what it cost", "limit", h.o.Timeout)
+		h.problem(w, r, http.StatusServiceUnavailable, "This asks for too much",
+			"The report was stopped for the time or memory it took. A shorter period or fewer filters will be quicker.")
 	default:
 		h.o.Log.Warn("dashboard: the store did not answer a report", "error", errorText(err))
 		w.Header().Set("Retry-After", "15")

@@ -66,6 +66,10 @@ func berlin(t testing.TB) *time.Location {
 
 func newBench(t *testing.T, change ...func(*Options)) *bench {
 	t.Helper()
+	loginPage, err := LoginPage()
+	if err != nil {
+		t.Fatal(err)
+	}
 	b := &bench{T: t, store: &fake.Store{Here: 14}}
 	b.opts = Options{
 		Reader: b.store, Auth: gate{}, Now: clock, Log: slog.New(slog.NewTextHandler(&b.log, nil)),
@@ -76,7 +80,7 @@ func newBench(t *testing.T, change ...func(*Options)) *bench {
 			return `<script defer src="https://s.example/ff.js" data-domain="` + site + `"></script>`
 		},
 		Login: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			RenderLogin(w, r, http.StatusOK, auth.LoginView{Name: r.FormValue("name"), Next: r.FormValue("next")})
+			loginPage(w, r, http.StatusOK, auth.LoginView{Name: r.FormValue("name"), Next: r.FormValue("next")})
 		}),
 	}
 	for _, c := range change {
@@ -344,7 +348,8 @@ func TestStoreErrors(t *testing.T) {
 	}{
 		{down, http.StatusServiceUnavailable, "out of reach", "connection refused"},
 		{secret, http.StatusServiceUnavailable, "out of reach", "errorString"},
-		{context.DeadlineExceeded, http.StatusServiceUnavailable, "too long", "too long"},
+		{context.DeadlineExceeded, http.StatusServiceUnavailable, "asks for too much", "what it cost"},
+		{fmt.Errorf("figures.sql: %w: 1024 MB", store.ErrLimit), http.StatusServiceUnavailable, "asks for too much", "what it cost"},
 		{&store.QueryError{Part: "filters", Msg: "it cannot be matched"}, http.StatusBadRequest, "it cannot be matched", ""},
 	} {
 		for _, url := range []string{"/example.org", "/example.org?period=all", "/example.org/details?by=event:page",

@@ -2,33 +2,16 @@ package dashboard
 
 import (
 	"bytes"
-	"fmt"
 	"net/http"
 
 	"github.com/kantarainitiative/footfall/dashboard/auth"
 	"github.com/kantarainitiative/footfall/dashboard/ui"
 )
 
-// RenderLogin writes the login page; it is auth.Options' LoginPage. The form posts "name",
-// "password" and "next" to /login. The page is the only one that is drawn for strangers, so
-// it keeps no state between calls.
-func RenderLogin(w http.ResponseWriter, _ *http.Request, status int, v auth.LoginView) {
-	page := struct {
-		frame
-		auth.LoginView
-	}{frame{Title: "Sign in"}, v}
-	body, err := drawLogin(page)
-	if err != nil {
-		http.Error(w, "The login page could not be drawn.", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	w.Write(body)
-}
-
-func drawLogin(page any) ([]byte, error) {
+// LoginPage returns what draws the login page: auth.Options' LoginPage. The form posts "name",
+// "password" and "next" to /login. It is the only page that is drawn for strangers, so it
+// costs them nothing: what can be made ready is made here.
+func LoginPage() (func(w http.ResponseWriter, r *http.Request, status int, v auth.LoginView), error) {
 	assets, err := ui.Load()
 	if err != nil {
 		return nil, err
@@ -37,9 +20,18 @@ func drawLogin(page any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var b bytes.Buffer
-	if err := t.ExecuteTemplate(&b, "login", page); err != nil {
-		return nil, fmt.Errorf("dashboard: login page: %w", err)
-	}
-	return b.Bytes(), nil
+	return func(w http.ResponseWriter, _ *http.Request, status int, v auth.LoginView) {
+		var b bytes.Buffer
+		if err := t.ExecuteTemplate(&b, "login", struct {
+			frame
+			auth.LoginView
+		}{frame{Title: "Sign in"}, v}); err != nil {
+			http.Error(w, "The login page could not be drawn.", http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(status)
+		w.Write(b.Bytes())
+	}, nil
 }

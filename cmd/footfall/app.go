@@ -40,6 +40,7 @@ const (
 	// restoreTimeout bounds the wait for the store at start: visits that cannot be
 	// restored begin anew, and hits must not wait for a database.
 	restoreTimeout = 5 * time.Second
+	restoreRetry   = 200 * time.Millisecond // doubled each time
 )
 
 // app is a running Footfall: the parts along the path of a hit, and the staff's side.
@@ -154,8 +155,12 @@ func (a *app) newStaff() error {
 	api.HandleFunc("/api/v2/", func(w http.ResponseWriter, r *http.Request) {
 		auth.JSONError(w, http.StatusNotFound, "there is no such endpoint")
 	})
+	loginPage, err := dashboard.LoginPage()
+	if err != nil {
+		return err
+	}
 	guard, err := auth.NewGuard(auth.Options{
-		Files: a.files, Now: a.now, Log: a.log, LoginPage: dashboard.RenderLogin,
+		Files: a.files, Now: a.now, Log: a.log, LoginPage: loginPage,
 		Trusted: func() []netip.Prefix { return a.config().trustedProxies() },
 	})
 	if err != nil {
@@ -219,24 +224,49 @@ func (l serverLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// restore gives the collector the visits that may go on: from the store what is stored,
-// from the spool what is not yet.
+// restore gives the collector the visits that may go on and the ids that may come again: from the
+// store what is stored, from the spool what is not yet. A store that does not answer in time is asked
+// on while hits are taken already: they must not wait for it.
 func (a *app) restore(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
+	first, cancel := context.WithTimeout(ctx, restoreTimeout)
 	defer cancel()
+	if !a.restoreStored(first) && ctx.Err() == nil {
+		a.log.Warn("the store does not answer yet: visits under way are restored when it does")
+		a.done.Go(func() { a.restoreStored(ctx) })
+	}
 	n := 0
-	restore := func(e *event.Event) error {
+	if err := a.spool.Pending(func(e *event.Event) error {
 		a.collector.Restore(e)
 		n++
 		return nil
-	}
-	if err := a.store.Recent(ctx, a.now().Add(-collector.VisitMemory), restore); err != nil {
-		a.log.Warn("the store does not answer yet: visits under way begin anew", "error", err)
-	}
-	if err := a.spool.Pending(restore); err != nil {
+	}); err != nil {
 		a.log.Warn("visits that wait in the spool could not be read", "error", err)
 	}
-	a.log.Info("visits restored", "events", n)
+	a.log.Info("visits restored from the spool", "events", n)
+}
+
+// restoreStored asks the store until it has answered or ctx ends.
+func (a *app) restoreStored(ctx context.Context) bool {
+	for wait := restoreRetry; ; wait = min(2*wait, restoreTimeout) {
+		n := 0
+		err := a.store.Recent(ctx, a.now().Add(-collector.VisitMemory), func(e *event.Event) error {
+			a.collector.Restore(e)
+			n++
+			return nil
+		})
+		if err == nil {
+			a.log.Info("visits restored", "events", n)
+			return true
+		}
+		a.log.Debug("the store did not tell the recent events", "error", err)
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return false
+		case <-t.C:
+		}
+	}
 }
 
 // advanceKeys moves the keys on when a date is over, hits or not: what was said to be

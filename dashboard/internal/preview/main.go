@@ -36,13 +36,18 @@ func main() {
 		fmt.Fprintln(os.Stderr, "preview:", err)
 		os.Exit(1)
 	}
+	loginPage, err := dashboard.LoginPage()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "preview:", err)
+		os.Exit(1)
+	}
 	h, err := dashboard.New(dashboard.Options{
 		Reader: reader,
 		Sites: func() []dashboard.Site {
 			return []dashboard.Site{{Domain: "example.org", Location: berlin}, {Domain: "docs.example.org", Location: berlin}}
 		},
 		Login: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			dashboard.RenderLogin(w, r, http.StatusUnauthorized, auth.LoginView{Name: r.FormValue("name"), Error: "Wrong name or password."})
+			loginPage(w, r, http.StatusUnauthorized, auth.LoginView{Name: r.FormValue("name"), Error: "Wrong name or password."})
 		}),
 		ScriptTag: func(site string) string {
 			return `<script defer src="https://stats.example.org/ff.js" data-domain="` + site + `"></script>`
