@@ -20,7 +20,8 @@
 // asked: count() over the batch's id, days and sites. What remains is to ask only when
 // nothing can change the answer any more. An insert ends in one of these ways:
 //
-//   - The server confirms it: the part is committed.
+//   - The server confirms it: the part is committed. The rows are counted all the same, because
+//     a disk that fills up can leave a confirmed part without content.
 //   - It fails before any row was sent: nothing happened. Over the native protocol that is
 //     certain, because rows follow only after the server has begun the query and answered
 //     with the table's columns.

@@ -43,9 +43,11 @@ func (s *Store) ask(ctx context.Context, p *pending) (stored bool, err error) {
 	return len(p.rows) == 0, nil
 }
 
-// confirm makes sure of a success that a deduplication token can have caused: a server
-// that is killed between remembering a token and committing its part refuses the token
-// afterwards with "already there", though nothing is. The next attempt then uses another.
+// confirm makes sure of a success: the rows can be read. Two kinds of success are none. A server
+// that is killed between remembering a deduplication token and committing its part refuses the
+// token afterwards with "already there", though nothing is; the next attempt then uses another.
+// And where the disk fills up during an insert, the newest servers can confirm a part all files
+// of which are empty: counting its rows is an error until the next start drops the part.
 func (s *Store) confirm(ctx context.Context, p *pending) error {
 	n, err := s.count(ctx, p)
 	if err != nil {

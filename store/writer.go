@@ -107,7 +107,6 @@ type pending struct {
 	all   []int32 // the block's rows: indexes into batch.Events
 	rows  []int32 // those to send: all, but for a block that is there in part
 	ask   bool    // the database may hold the block already: ask before sending
-	sent  bool    // it was sent in this call: a success is confirmed by asking
 	token int     // part of the deduplication token, see confirm
 	query string  // id of the last insert
 }
@@ -177,20 +176,17 @@ func (s *Store) attempt(ctx context.Context, p *pending) (reason string, err err
 		}
 		p.ask = false
 	}
-	again := p.sent
 	sent, err := s.insert(ctx, ready, p)
 	if err != nil {
 		if !sent {
 			return s.failed(err, retryUnreachable), err
 		}
-		p.ask, p.sent = true, true
+		p.ask = true
 		return s.failed(err, retryUnanswered), err
 	}
 	s.note(nil)
-	if again || p.token > 0 || p.batch.Replayed {
-		if err := s.confirm(ctx, p); err != nil {
-			return s.failed(err, retryUnanswered), err
-		}
+	if err := s.confirm(ctx, p); err != nil {
+		return s.failed(err, retryUnanswered), err
 	}
 	return "", nil
 }

@@ -102,6 +102,9 @@ func (s *Supervisor) metrics() error {
 	return nil
 }
 
+// keepFree is how many bytes of the disk the engine leaves to others.
+const keepFree = 64 << 20
+
 // childArgs is the child's command line.
 func (s *Supervisor) childArgs() []string {
 	o := &s.o
@@ -126,6 +129,9 @@ func (s *Supervisor) childArgs() []string {
 		setting{"primary_index_cache_size", mem(1, 16)},
 		setting{"query_condition_cache_size", mem(1, 64)},
 		setting{"index_mark_cache_size", mem(1, 64)},
+		// On a disk that fills up while it writes, the engine can confirm a part all files of which are
+		// empty. So it stops before: neither inserts nor merges begin with less than this free.
+		setting{"storage_configuration.disks.default.keep_free_space_bytes", strconv.Itoa(keepFree)},
 	)
 	return args
 }

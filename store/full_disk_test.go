@@ -1,0 +1,116 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kantarainitiative/footfall/store/storetest"
+)
+
+// TestFullDisk has batches written while the engine's disk fills up and becomes free again, many
+// times. What was confirmed must be there after a restart. An engine that goes on to the last byte confirms
+// parts whose files are all empty.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	err := syscall.Mount("footfall-test", dir, "tmpfs", 0, "size=160m")
+	if errors.Is(err, syscall.EPERM) {
+		t.Logf("no disk is filled here: %v", err)
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Unmount(dir, 2 /* MNT_DETACH */)
+	e, err := storetest.NewEngine(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer storetest.StopEngine(e)
+	s := openStore(t, Options{Engine: e})
+	if err := s.Migrate(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+
+	stop, filled := make(chan struct{}), make(chan int)
+	go func() { filled <- fillAgainAndAgain(t, filepath.Join(dir, "filler"), stop) }()
+	const rows = 600
+	confirmed := map[uint64]bool{}
+	for id, end := uint64(1), time.Now().Add(8*time.Second); time.Now().Before(end); id++ {
+		ctx, cancel := context.WithTimeout(context.Background(), 150*time.Millisecond)
+		confirmed[id] = s.Write(ctx, testBatch(id, rows)) == nil
+		cancel()
+	}
+	close(stop)
+	times := <-filled
+
+	pid := e.Pid()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for e.Pid() == pid {
+		time.Sleep(time.Millisecond)
+	}
+	if err := e.Ready(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	n, lost := 0, 0
+	for id, ok := range confirmed {
+		if !ok {
+			continue
+		}
+		n++
+		var got uint64
+		if err := s.writer.QueryRow(testContext(t), "SELECT count() FROM events WHERE batch_id = ?", id).Scan(&got); err != nil {
+			t.Fatal(err)
+		}
+		if got != rows {
+			lost++
+			t.Errorf("batch %d was confirmed, and has %d rows", id, got)
+		}
+	}
+	t.Logf("the disk was full %d times; %d of %d batches were confirmed, %d of them lost", times, n, len(confirmed), lost)
+	if n == 0 || n == len(confirmed) || times < 3 {
+		t.Error("the disk was not both full and free")
+	}
+}
+
+// fillAgainAndAgain fills the disk of a file at 400 MB/s, keeps it full for a while and makes
+// room again. It tells how often.
+func fillAgainAndAgain(t *testing.T, filler string, stop <-chan struct{}) (times int) {
+	f, err := os.Create(filler)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	defer f.Close()
+	for size, step := int64(0), int64(4<<20); ; {
+		select {
+		case <-stop:
+			if err := f.Truncate(0); err != nil {
+				t.Error(err)
+			}
+			return times
+		case <-time.After(10 * time.Millisecond):
+		}
+		switch err := syscall.Fallocate(int(f.Fd()), 0, size, step); {
+		case err == nil:
+			size += step
+		case step > 4096:
+			step /= 2
+		default:
+			time.Sleep(100 * time.Millisecond)
+			if err := f.Truncate(0); err != nil {
+				t.Error(err)
+				return times
+			}
+			times++
+			size, step = 0, 4<<20
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+}
