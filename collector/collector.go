@@ -209,7 +209,8 @@ func (c *Collector) Configure(s Settings) error {
 }
 
 // Restore takes over the visit and the id of an event that was counted before a restart. Call it
-// for the events of the last two hours, in any order, before [Collector.Serve].
+// for the events of the last two hours, in any order, before [Collector.Serve]
+// if possible.
 func (c *Collector) Restore(e *event.Event) {
 	s := c.settings.Load().sites[e.Site]
 	now := c.now()
