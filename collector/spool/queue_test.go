@@ -14,6 +14,36 @@ import (
 
 type hitEvent = event.Event
 
+// Near the limit small events fit and large ones do not: that is one failure, told once.
+func TestNearlyFullIsToldOnce(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.MaxBytes = 1 << 16; o.MaxAge = time.Hour })
+	large := hit(1)
+	large.Title = strings.Repeat("x", event.MaxTitle)
+	for r.Append(large) == nil {
+	}
+	fitted := 0
+	for n := 2; r.Append(hit(n)) == nil; n++ {
+		fitted++
+		if err := r.Append(large); !errors.Is(err, ErrFull) {
+			t.Fatal(err)
+		}
+	}
+	if fitted == 0 {
+		t.Fatal("no small event fitted")
+	}
+	if log := r.log.String(); strings.Count(log, "refused") != 1 || strings.Contains(log, "writing works again") {
+		t.Errorf("the log is %s", log)
+	}
+	done := make(chan error)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { done <- r.Run(ctx, &memory{}) }()
+	eventually(t, "there is room again", func() bool { return r.Append(large) == nil && strings.Contains(r.log.String(), "writing works again") })
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestFullAndRoomAgain(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.MaxBytes = 1 << 16; o.MaxAge = time.Hour })
 	n := 1

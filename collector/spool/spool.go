@@ -233,7 +233,7 @@ func (s *Spool) Status() Status {
 	switch {
 	case s.closed:
 		st.Err = ErrClosed
-	case st.Bytes > s.maxBytes-min(maxRecord, s.maxBytes/16): // the next event may not fit
+	case s.nearlyFull():
 		st.Err = ErrFull
 	case f != nil && s.now().Sub(f.at).Abs() < failureLasts:
 		st.Err = f.err
@@ -251,9 +251,13 @@ func (s *Spool) failed(err error) {
 	}
 }
 
-// works forgets a failed write.
+// nearlyFull tells whether the next event may not fit.
+func (s *Spool) nearlyFull() bool { return s.bytes.Load() > s.maxBytes-min(maxRecord, s.maxBytes/16) }
+
+// works forgets a failed write, but not at the limit, where small events fit between large
+// ones that do not.
 func (s *Spool) works() {
-	if s.failure.Load() != nil && s.failure.Swap(nil) != nil {
+	if s.failure.Load() != nil && !s.nearlyFull() && s.failure.Swap(nil) != nil {
 		s.log.Info("spool: writing works again")
 	}
 }
