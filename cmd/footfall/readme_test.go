@@ -158,6 +158,13 @@ func TestReadmeColumns(t *testing.T) {
 	}
 }
 
+// TestReadmeIsFinished: no place is left to fill in.
+func TestReadmeIsFinished(t *testing.T) {
+	if m := regexp.MustCompile(`(?m)^[A-Z]{4,}$|TODO|TBD`).FindString(readme(t)); m != "" {
+		t.Errorf("README.md has the placeholder %q", m)
+	}
+}
+
 // TestReadmeTags: the tags shown are the ones that the program prints.
 func TestReadmeTags(t *testing.T) {
 	text := readme(t)
