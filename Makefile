@@ -11,7 +11,7 @@ export CGO_ENABLED := 0
 # A test that needs longer than this hangs.
 TEST_TIMEOUT := 15m
 
-.PHONY: run build parts test test-quick race lint bench fuzz generate demo clean
+.PHONY: run build parts test test-quick race lint bench soak fuzz generate demo clean
 
 ## run: set up, build and serve with the embedded store
 run: build
@@ -69,6 +69,11 @@ lint:
 bench: test-parts
 	go test -run '^$$' -bench FullPath -benchtime 5s ./collector
 	go test -run '^$$' -bench 'InsertRatio|Overview' -benchtime 3x -timeout 1h ./store
+
+## soak: the crash test for SOAK seconds on each store; FOOTFALL_SEED=N makes it another one
+SOAK := 300
+soak: test-parts
+	FOOTFALL_SOAK_SECONDS=$(SOAK) go test -run 'TestCrash(Search|Damage)' -count 1 -timeout 0 -v ./cmd/footfall
 
 ## fuzz: every fuzz target for FUZZTIME
 FUZZTIME := 10s

