@@ -35,6 +35,16 @@ type API struct {
 	Site   func(name string) (Site, bool) // false: no such site
 	Now    func() time.Time
 	Log    *slog.Logger
+
+	Timeout time.Duration // of one answer; 0: 45 s, more than the store gives a statement
+}
+
+// limited bounds the wait for a store that neither answers nor fails.
+func (a *API) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if a.Timeout == 0 {
+		return context.WithTimeout(ctx, 45*time.Second)
+	}
+	return context.WithTimeout(ctx, a.Timeout)
 }
 
 // Site is what a query has to know of its site.
@@ -91,6 +101,8 @@ func (e *StatusError) Error() string { return e.Msg }
 
 // Answer answers the query in body for id. Its errors are *StatusError.
 func (a *API) Answer(ctx context.Context, id auth.Identity, body []byte) (*Response, error) {
+	ctx, cancel := a.limited(ctx)
+	defer cancel()
 	r, err := parseRequest(body)
 	if err != nil {
 		return nil, a.statusError(ctx, err)
@@ -194,7 +206,7 @@ func (a *API) statusError(ctx context.Context, err error) error {
 		return &StatusError{http.StatusBadRequest, q.Error()}
 	case errors.Is(err, store.ErrLimit): // the store is well: asking again would cost the same
 		return &StatusError{http.StatusBadRequest, "the query asks for too much time or memory: take a shorter period or fewer dimensions"}
-	case ctx.Err() != nil:
+	case errors.Is(ctx.Err(), context.Canceled):
 		return &StatusError{499, "the asker went away"}
 	}
 	a.Log.Error("stats query failed", "error", err)
@@ -252,9 +264,11 @@ func (a *API) Realtime(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, err)
 		return
 	}
-	n, err := a.Reader.Realtime(r.Context(), site)
+	ctx, cancel := a.limited(r.Context())
+	defer cancel()
+	n, err := a.Reader.Realtime(ctx, site)
 	if err != nil {
-		a.fail(w, a.statusError(r.Context(), err))
+		a.fail(w, a.statusError(ctx, err))
 		return
 	}
 	writeJSON(w, map[string]uint64{"visitors": n})

@@ -261,3 +261,34 @@ func FuzzParseRequest(f *testing.F) {
 		}
 	})
 }
+
+// hung is a store that neither answers nor fails.
+type hung struct{}
+
+func (hung) Query(ctx context.Context, _ store.Query) (*store.Result, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (hung) Realtime(ctx context.Context, _ string) (uint64, error) {
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+func TestHungStoreIsAnswered(t *testing.T) {
+	a := api(t, nil)
+	a.Reader, a.Timeout = hung{}, 10*time.Millisecond
+	for _, c := range []struct {
+		request *http.Request
+		handler http.HandlerFunc
+	}{
+		{httptest.NewRequest("POST", "/api/v2/query", strings.NewReader(`{"site_id": "example.org", "metrics": ["visitors"], "date_range": "day"}`)), a.Query},
+		{httptest.NewRequest("GET", "/api/v2/realtime?site_id=example.org", nil), a.Realtime},
+	} {
+		w := httptest.NewRecorder()
+		c.handler(w, c.request)
+		if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "does not answer") {
+			t.Errorf("%s: %d %s", c.request.URL, w.Code, w.Body)
+		}
+	}
+}
