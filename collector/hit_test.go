@@ -136,6 +136,15 @@ func TestEventBody(t *testing.T) {
 	}
 }
 
+// Of a field that cannot make a hit malformed, the first of two counts.
+func TestFieldsThereTwice(t *testing.T) {
+	r := newRig(t)
+	e := r.hit(t, `{"n":"pageview","u":"https://example.org/","d":"example.org","t":"one","t":"two","sd":1,"sd":2}`)
+	if e.Title != "one" {
+		t.Errorf("title %q", e.Title)
+	}
+}
+
 func TestMalformed(t *testing.T) {
 	r := newRig(t)
 	many := strings.Repeat("example.org,", maxDomains) + "example.org"

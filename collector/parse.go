@@ -127,9 +127,9 @@ type reader struct {
 
 // read fills s from the body of a hit. s.props is reused.
 //
-// It is strict where a lenient reader would have to guess: duplicate names of the fields it
-// knows, control characters inside strings, anything after the object. It is lenient with
-// values: of the fields only name, url and domain can make a hit malformed.
+// It is strict where a lenient reader would have to guess: control characters inside strings,
+// anything after the object, and a name, url or domain that is there twice. Only those three
+// fields can make a hit malformed: of any other that is there twice the first counts.
 func (r *reader) read(s *sent, body []byte) *malformed {
 	*s = sent{props: s.props[:0]}
 	r.buf = r.buf[:0]
@@ -153,7 +153,7 @@ func (r *reader) read(s *sent, body []byte) *malformed {
 		if !ok {
 			return
 		}
-		if seen&(1<<rank) != 0 {
+		if seen&(1<<rank) != 0 && (f == fieldName || f == fieldURL || f == fieldDomain) {
 			twice = int(f)
 		}
 		seen |= 1 << rank

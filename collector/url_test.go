@@ -133,9 +133,7 @@ func FuzzEvent(f *testing.F) {
 			switch bad.field {
 			case "", "name", "url", "domain":
 			default:
-				if bad.msg != "a field is there twice" {
-					t.Errorf("field %q made a hit malformed", bad.field)
-				}
+				t.Errorf("field %q made a hit malformed", bad.field)
 			}
 			return
 		}

@@ -23,6 +23,9 @@ const (
 	foundPart   = "part"
 )
 
+// tellEvery is how often the log hears of one batch that waits for its database.
+const tellEvery = time.Minute
+
 // Write stores a batch and returns nil only when all of its events are definitely in the
 // database, each once. It tries until then or until ctx ends; the error is then ctx's,
 // with the last failure's text, and whether the batch is stored is open: Write it again
@@ -115,6 +118,7 @@ type pending struct {
 func (s *Store) writeMonth(ctx context.Context, b *event.Batch, rows []int32, ask bool) error {
 	p := &pending{batch: b, all: rows, rows: rows, ask: ask}
 	var last error
+	var told time.Time // when the log last heard of it
 	for failures := 0; ; failures++ {
 		comesBack := s.comesBack() // taken before, so that it cannot be missed
 		reason, err := s.attempt(ctx, p)
@@ -134,7 +138,8 @@ func (s *Store) writeMonth(ctx context.Context, b *event.Batch, rows []int32, as
 			s.log.Error("the database refuses a batch; it is kept and tried again",
 				"batch", fmt.Sprintf("%016x", b.ID), "rows", len(p.rows), "attempt", failures+1, "error", err)
 			wait = s.retryMax
-		} else {
+		} else if time.Since(told) > tellEvery { // an outage of hours is no news each second
+			told = time.Now()
 			s.log.Warn("storing a batch failed; it is tried again",
 				"batch", fmt.Sprintf("%016x", b.ID), "rows", len(p.rows), "attempt", failures+1, "reason", reason, "error", err)
 		}

@@ -50,6 +50,8 @@ type app struct {
 
 	mu  sync.RWMutex
 	cfg *Config
+	// started is the configuration at the start: some settings hold until the next one.
+	started *Config
 
 	lock      *dirLock
 	registry  *prometheus.Registry
@@ -71,7 +73,7 @@ type app struct {
 // newApp opens every part and binds the listeners; nothing is served yet. What was opened
 // is closed again when a later part fails. The end of ctx ends every wait and is no error.
 func newApp(ctx context.Context, cfg *Config, log *slog.Logger, now func() time.Time) (_ *app, err error) {
-	a := &app{cfg: cfg, log: log, now: now, registry: prometheus.NewRegistry()}
+	a := &app{cfg: cfg, started: cfg, log: log, now: now, registry: prometheus.NewRegistry()}
 	var opened []func()
 	defer func() {
 		if err != nil {
@@ -324,7 +326,7 @@ func (a *app) reload(next *Config) error {
 		return err
 	}
 	a.mu.Lock()
-	old := a.cfg
+	old := a.started
 	for name, changed := range map[string]bool{
 		"listen": next.Listen != old.Listen, "staff": next.Staff != old.Staff, "data": next.Data != old.Data,
 		"store": next.Store != old.Store, "spool": next.Spool != old.Spool,

@@ -25,7 +25,7 @@ func newServeFlags(name string, s streams) *serveFlags {
 	f := &serveFlags{flags: newFlags(name, s)}
 	f.StringVar(&f.listen, "listen", "", "public `address` (default :8080)")
 	f.StringVar(&f.staff, "staff", "", "staff `address` (default 127.0.0.1:8081)")
-	f.StringVar(&f.store, "store", "", "`embedded`, or clickhouse://user:password@host:9000/database")
+	f.StringVar(&f.store, "store", "", "`embedded`, or clickhouse://user:password@host:9000/database (a password is safer in FOOTFALL_STORE or the file: arguments show in the list of processes)")
 	f.StringVar(&f.log, "log", "info", "least `level` logged: debug, info, warn or error")
 	return f
 }

@@ -268,6 +268,23 @@ func TestLocalPath(t *testing.T) {
 	}
 }
 
+// A start on a full disk needs no room for what is there already.
+func TestOpenWritesOnlyWhatIsMissing(t *testing.T) {
+	f := setup(t)
+	path := filepath.Join(f.dir, "staff.json")
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(f.dir, time.Now); err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.Stat(path)
+	if err != nil || !os.SameFile(before, after) {
+		t.Errorf("the file was replaced (%v)", err)
+	}
+}
+
 func TestBadInput(t *testing.T) {
 	f := setup(t)
 	for _, err := range []error{

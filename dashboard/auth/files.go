@@ -80,9 +80,13 @@ type Files struct {
 	seen  fs.FileInfo // the file that state was read from
 }
 
-// Open reads the file staff.json in dir, and makes it where there is none.
+// Open reads the file staff.json in dir, and makes it where there is none. It writes nothing
+// else: a start must not need room on the disk.
 func Open(dir string, now func() time.Time) (*Files, error) {
 	f := &Files{path: filepath.Join(dir, "staff.json"), now: now}
+	if s, err := f.current(); err != nil || len(s.Key) > 0 {
+		return f, err
+	}
 	if err := f.update(func(s *state) error {
 		if len(s.Key) == 0 {
 			s.Key = randomBytes(32)

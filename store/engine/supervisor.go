@@ -285,7 +285,7 @@ func (s *Supervisor) ClickhouseOptions() *clickhouse.Options {
 		Protocol: clickhouse.HTTP,
 		// Never resolved. It has to be localhost because clickhouse-go asks the environment for an
 		// HTTP proxy, which is not used for this name.
-		Addr:         []string{"localhost:8123"},
+		Addr:         []string{"embedded-engine:0"},
 		Auth:         clickhouse.Auth{Database: "default"},
 		DialContext:  s.DialContext,
 		Compression:  &clickhouse.Compression{Method: clickhouse.CompressionNone},
