@@ -46,6 +46,8 @@ $(DEV): package.json package-lock.json
 test-parts: parts $(DEV)
 	@deploy/need chromium chromium
 	@deploy/need clickhouse-server clickhouse-server clickhouse-client
+	@deploy/need promtool prometheus
+	@deploy/need systemd-analyze systemd
 
 ## test: every test: unit, real ClickHouse server, embedded engine, real browser
 test: test-parts build
