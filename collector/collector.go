@@ -77,6 +77,7 @@ type Limits struct {
 	IdleTimeout      time.Duration // between requests; default 60 s
 	VisitBytes       int           // memory of the visits; default 256 MiB, about a million
 	IDs              int           // ids of hits remembered; default 1,048,576
+	Networks         int           // networks whose rate is known; default 65,536
 }
 
 // VisitMemory is how long a visit is remembered: events older than that give [Collector.Restore]
@@ -88,12 +89,13 @@ const (
 	maxHeader = 16 << 10 // bytes of a request line and all header fields
 )
 
-// Options are what a Collector is made of. Sites, TrustedProxies and Geo can be
+// Options are what a Collector is made of. Sites, TrustedProxies, Geo and RateLimit can be
 // changed later.
 type Options struct {
 	Sites          []Site
 	TrustedProxies []netip.Prefix
 	Geo            Places // nil: no places
+	RateLimit      int    // hits a minute that count of one network; 0: any number
 
 	Keys     Keys
 	Agents   Agents
@@ -118,6 +120,7 @@ type Collector struct {
 
 	visits  *visits
 	seen    *dedupe
+	limiter *limiter
 	hits    sync.Pool
 	metrics *metrics
 	script  beacon.Asset
@@ -145,6 +148,7 @@ func New(o Options) (*Collector, error) {
 		keys: o.Keys, agents: o.Agents, sources: o.Sources, spool: o.Spool, emailKey: o.EmailKey,
 		visits:  newVisits(or(l.VisitBytes, maxVisitBytes)),
 		seen:    newDedupe(or(l.IDs, maxIDs)),
+		limiter: newLimiter(or(l.Networks, maxNetworks)),
 		hits:    sync.Pool{New: func() any { return new(hit) }},
 		script:  beacon.Script(),
 		pixel:   beacon.Pixel(),
@@ -158,7 +162,7 @@ func New(o Options) (*Collector, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	if err := c.Configure(Settings{Sites: o.Sites, TrustedProxies: o.TrustedProxies, Geo: o.Geo}); err != nil {
+	if err := c.Configure(Settings{Sites: o.Sites, TrustedProxies: o.TrustedProxies, Geo: o.Geo, RateLimit: o.RateLimit}); err != nil {
 		return nil, err
 	}
 	m, err := newMetrics(o.Registerer, func() float64 { return float64(c.visits.active(c.now().Unix())) })
@@ -244,7 +248,7 @@ func (c *Collector) Serve(ln net.Listener) error {
 	return err
 }
 
-// sweep forgets old visits, a shard a second.
+// sweep forgets old visits and networks, a shard of each a second.
 func (c *Collector) sweep(stop <-chan struct{}) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -253,7 +257,9 @@ func (c *Collector) sweep(stop <-chan struct{}) {
 		case <-stop:
 			return
 		case <-tick.C:
-			c.visits.sweep(shard, c.now().Unix())
+			now := c.now()
+			c.visits.sweep(shard, now.Unix())
+			c.limiter.sweep(shard, now)
 		}
 	}
 }

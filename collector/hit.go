@@ -154,6 +154,8 @@ func (c *Collector) collectFor(cfg *settings, s *site, x *hit, who visitor) reas
 		return notHost
 	case x.dnt && s.DNT == DNTDrop:
 		return dnt
+	case c.limited(cfg, who.addr, x.now):
+		return rate
 	}
 	var id uint64
 	if x.sent.id != "" {

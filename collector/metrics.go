@@ -28,6 +28,7 @@ const (
 	bot
 	spam
 	duplicate
+	rate
 	// The ones below are no decision about a hit: it could not be read, or not be kept.
 	badInput
 	tooLarge
@@ -36,7 +37,7 @@ const (
 )
 
 // reasonNames are the values of the reason label and of X-Footfall-Dropped.
-var reasonNames = [reasons]string{"", "site", "host", "dnt", "prefetch", "bot", "spam", "duplicate", "malformed", "too_large", "full"}
+var reasonNames = [reasons]string{"", "site", "host", "dnt", "prefetch", "bot", "spam", "duplicate", "rate", "malformed", "too_large", "full"}
 
 // outcome is the outcome label: a rejected hit's sender was told so by its status; an image
 // is always answered as one.

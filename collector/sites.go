@@ -63,6 +63,7 @@ type Settings struct {
 	Sites          []Site
 	TrustedProxies []netip.Prefix // peers whose forwarding headers are believed
 	Geo            Places         // nil: no places
+	RateLimit      int            // hits a minute that count of one network; 0: any number
 }
 
 // settings is a checked Settings, replaced as a whole.
@@ -71,6 +72,8 @@ type settings struct {
 	names   []string
 	proxies proxies
 	places  *placeCache
+
+	rateLimit int
 }
 
 // site is a Site with what is worked out from it once.
@@ -99,7 +102,10 @@ func (n numbers) of(domain string) uint32 {
 }
 
 func newSettings(s Settings, n numbers, sources Sources) (*settings, error) {
-	cfg := &settings{sites: make(map[string]*site, len(s.Sites))}
+	if s.RateLimit < 0 {
+		return nil, fmt.Errorf("collector: a rate limit of %d is negative", s.RateLimit)
+	}
+	cfg := &settings{sites: make(map[string]*site, len(s.Sites)), rateLimit: s.RateLimit}
 	for i, in := range s.Sites {
 		st := &site{Site: in}
 		if st.Location == nil {

@@ -143,7 +143,8 @@ func (a *app) newCollector(key *email.Key) error {
 		return err
 	}
 	a.collector, err = collector.New(collector.Options{
-		Sites: a.cfg.sites(), TrustedProxies: a.cfg.trustedProxies(), Now: a.now, Log: a.log, Registerer: a.registry,
+		Sites: a.cfg.sites(), TrustedProxies: a.cfg.trustedProxies(), RateLimit: a.cfg.RateLimit,
+		Now: a.now, Log: a.log, Registerer: a.registry,
 		Keys: a.keys, Agents: agents, Sources: sources, Geo: a.geo, Spool: a.spool, EmailKey: key,
 	})
 	return err
@@ -321,7 +322,9 @@ func (a *app) reload(next *Config) error {
 	if err != nil {
 		return err
 	}
-	if err := a.collector.Configure(collector.Settings{Sites: next.sites(), TrustedProxies: next.trustedProxies(), Geo: geo}); err != nil {
+	if err := a.collector.Configure(collector.Settings{
+		Sites: next.sites(), TrustedProxies: next.trustedProxies(), Geo: geo, RateLimit: next.RateLimit,
+	}); err != nil {
 		geo.Close()
 		return err
 	}

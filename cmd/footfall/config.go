@@ -37,6 +37,7 @@ type Config struct {
 	GeoIP          string       `yaml:"geoip"`
 	Policy         string       `yaml:"policy"`
 	Spool          SpoolConfig  `yaml:"spool"`
+	RateLimit      int          `yaml:"rate_limit"` // hits a minute that count of one network; 0: any number
 	Sites          []SiteConfig `yaml:"sites"`
 
 	file string // where it was read from, "" for none
@@ -229,6 +230,9 @@ func (c *Config) Validate() error {
 	if c.Spool.MaxBytes < 1<<20 {
 		return fmt.Errorf("spool.max_bytes: at least 1MiB, not %d bytes", c.Spool.MaxBytes)
 	}
+	if c.RateLimit < 0 || c.RateLimit > maxRateLimit {
+		return fmt.Errorf("rate_limit: %d is no number of hits a minute: write 0 for no limit, and %d at most", c.RateLimit, maxRateLimit)
+	}
 	seen := map[string]bool{}
 	for i := range c.Sites {
 		s := &c.Sites[i]
@@ -253,7 +257,11 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// warnings lists settings that are accepted and valid, but that this version does not act on yet.
+// maxRateLimit is more than any one network sends: above it a limit is a slip of the pen.
+const maxRateLimit = 1_000_000
+
+// warnings lists settings that are accepted and valid, but that this version does not act on yet,
+// or that are likely not to mean what they say.
 func (c *Config) warnings() (w []string) {
 	def := defaultSite()
 	for i := range c.Sites {
@@ -273,6 +281,9 @@ func (c *Config) warnings() (w []string) {
 	}
 	if c.Organisation != (Organisation{}) {
 		w = append(w, "organisation is not shown by this version: there is no notice yet")
+	}
+	if c.RateLimit > 0 && len(c.TrustedProxies) == 0 {
+		w = append(w, "rate_limit without trusted_proxies: behind a reverse proxy all visitors together have one network's limit")
 	}
 	if c.Policy != "" {
 		w = append(w, "policy is not checked by this version")

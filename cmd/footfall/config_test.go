@@ -41,6 +41,7 @@ func TestBadConfigurations(t *testing.T) {
 		"sync":              `testdata/bad.sync.yml: line 1: spool.sync: "never" is neither always nor a duration from 1ms to 1m`,
 		"bytes":             `testdata/bad.bytes.yml: line 1: "lots" is no size: write one like 4GiB`,
 		"small":             `spool.max_bytes: at least 1MiB, not 10240 bytes`,
+		"rate":              `rate_limit: -5 is no number of hits a minute: write 0 for no limit, and 1000000 at most`,
 		"proxy":             `testdata/bad.proxy.yml: line 1: trusted_proxies: "everyone" is neither an address nor a network like 10.0.0.0/8`,
 		"listen":            `listen: "8080" is no address: write HOST:PORT, or :PORT for every interface`,
 		"port":              `listen: ":99999" is no address: write HOST:PORT, or :PORT for every interface`,
@@ -70,6 +71,9 @@ func TestFullConfiguration(t *testing.T) {
 	if c.Spool.Sync != 0 || c.Spool.MaxBytes != 512<<20 {
 		t.Errorf("spool %+v", c.Spool)
 	}
+	if c.RateLimit != 600 {
+		t.Errorf("rate limit %d", c.RateLimit)
+	}
 	sites := c.sites()
 	s := sites[0]
 	if s.Location.String() != "Europe/Berlin" || s.IP != anonymize.ModeHash || s.DNT != collector.DNTDrop ||
@@ -85,6 +89,28 @@ func TestFullConfiguration(t *testing.T) {
 	}
 	if w := c.warnings(); len(w) != 3 { // retention, min_visitors and organisation
 		t.Errorf("warnings %q", w)
+	}
+}
+
+func TestCheckTellsOfTheRateLimit(t *testing.T) {
+	const site = "sites: [{domain: example.org}]\nstore: clickhouse://db.internal/footfall\n"
+	for text, want := range map[string]string{
+		site:                      "rate limit     no limit\n",
+		site + "rate_limit: 600\n": "rate limit     600 hits a minute of one network\n",
+		site + "rate_limit: 60\n":  "warning        rate_limit without trusted_proxies",
+	} {
+		c, err := loadValid(writeConfig(t, text), noEnv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Data = t.TempDir()
+		var out strings.Builder
+		if err := check(&out, c); err != nil || !strings.Contains(out.String(), want) {
+			t.Errorf("%v, check says\n%swithout %q", err, out.String(), want)
+		}
+		if c.RateLimit == 0 && strings.Contains(out.String(), "warning") {
+			t.Errorf("a warning without a limit:\n%s", out.String())
+		}
 	}
 }
 

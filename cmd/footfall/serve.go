@@ -171,6 +171,11 @@ func check(w io.Writer, c *Config) error {
 		return usageError{err}
 	}
 	fmt.Fprintf(w, "store          %s\n", where)
+	rate := "no limit"
+	if c.RateLimit > 0 {
+		rate = fmt.Sprintf("%d hits a minute of one network", c.RateLimit)
+	}
+	fmt.Fprintf(w, "rate limit     %s\n", rate)
 	g, err := openGeo(c)
 	if err != nil {
 		return usageError{err}
