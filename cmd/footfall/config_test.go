@@ -95,7 +95,7 @@ func TestFullConfiguration(t *testing.T) {
 func TestCheckTellsOfTheRateLimit(t *testing.T) {
 	const site = "sites: [{domain: example.org}]\nstore: clickhouse://db.internal/footfall\n"
 	for text, want := range map[string]string{
-		site:                      "rate limit     no limit\n",
+		site:                       "rate limit     no limit\n",
 		site + "rate_limit: 600\n": "rate limit     600 hits a minute of one network\n",
 		site + "rate_limit: 60\n":  "warning        rate_limit without trusted_proxies",
 	} {
