@@ -131,8 +131,9 @@ type Collector struct {
 	server *fasthttp.Server
 	conns  connSet
 
-	configuring sync.Mutex // guards numbers
+	configuring sync.Mutex // guards numbers and habits
 	numbers     numbers
+	habits      habits
 	closing     atomic.Bool
 	serving     sync.Mutex // guards listener
 	listener    *listener  // nil: Serve was not called yet
@@ -155,6 +156,7 @@ func New(o Options) (*Collector, error) {
 		now:     o.Now,
 		log:     o.Log,
 		numbers: make(numbers),
+		habits:  make(habits),
 	}
 	if c.now == nil {
 		c.now = time.Now
@@ -208,6 +210,10 @@ func (c *Collector) Configure(s Settings) error {
 	if err != nil {
 		return err
 	}
+	for domain, s := range cfg.sites {
+		s.habit = c.habits.of(domain, c.now().Unix())
+	}
+	c.habits.keep(cfg.sites)
 	c.settings.Store(cfg)
 	return nil
 }

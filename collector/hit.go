@@ -189,6 +189,7 @@ func (c *Collector) collectFor(cfg *settings, s *site, x *hit, who visitor) reas
 	if x.sent.id != "" {
 		c.seen.settle(id)
 	}
+	s.habit.count(x.now.Unix())
 	return counted
 }
 

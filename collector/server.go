@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -226,16 +227,27 @@ func (c *Collector) serveReady(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	noStore(ctx)
-	if why := c.unready(); why != "" {
+	if why := c.Unready(); why != "" {
 		text(ctx, fasthttp.StatusServiceUnavailable, why+"\n")
 		return
 	}
-	text(ctx, fasthttp.StatusOK, "ready\n")
+	// Hits are acknowledged all the same while the store is down, but whoever looks may know.
+	said := "ready\n"
+	if oldest := c.spool.Status().Oldest; !oldest.IsZero() {
+		if age := c.now().Sub(oldest); age >= LongWait {
+			said += "hits wait to be stored, the oldest for " + age.Truncate(time.Second).String() + "\n"
+		}
+	}
+	text(ctx, fasthttp.StatusOK, said)
 }
 
-// unready says why hits cannot be acknowledged, or "". It names no cause in the machine:
+// LongWait is how long a hit may wait for the store before it is worth a word: while the store is
+// up it takes seconds.
+const LongWait = time.Minute
+
+// Unready says why hits cannot be acknowledged, or "". It names no cause in the machine:
 // strangers read it.
-func (c *Collector) unready() string {
+func (c *Collector) Unready() string {
 	err := c.spool.Status().Err
 	switch {
 	case c.closing.Load(), errors.Is(err, spool.ErrClosed):

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/andybalholm/brotli"
 	"github.com/prometheus/client_golang/prometheus"
@@ -136,6 +137,22 @@ func TestReady(t *testing.T) {
 		}
 		if a := r.do(t, "GET", "/healthz", ""); a.StatusCode != 200 {
 			t.Errorf("healthz answered %d", a.StatusCode)
+		}
+	}
+}
+
+// TestReadyTellsOfWaitingHits: a store that is down makes nothing unready, but is no secret.
+func TestReadyTellsOfWaitingHits(t *testing.T) {
+	r := newRig(t)
+	for age, want := range map[time.Duration]string{
+		59 * time.Second:  "ready\n",
+		130 * time.Second: "ready\nhits wait to be stored, the oldest for 2m10s\n",
+	} {
+		r.spool.mu.Lock()
+		r.spool.status.Oldest = r.clock.now().Add(-age)
+		r.spool.mu.Unlock()
+		if a := r.do(t, "GET", "/readyz", ""); a.StatusCode != 200 || a.body != want {
+			t.Errorf("%v: answered %d %q", age, a.StatusCode, a.body)
 		}
 	}
 }

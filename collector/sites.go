@@ -81,6 +81,7 @@ type site struct {
 	Site
 	number uint32 // stands for Domain in keys, the same for the life of the process
 	params map[string]struct{}
+	habit  *habit // the same for the life of the process
 	today  atomic.Pointer[calendarDay]
 }
 
@@ -101,6 +102,26 @@ func (n numbers) of(domain string) uint32 {
 	return n[domain]
 }
 
+// habits keeps each site's habit through changes of the configuration. It belongs to Configure.
+type habits map[string]*habit
+
+func (h habits) of(domain string, now int64) *habit {
+	if _, ok := h[domain]; !ok {
+		h[domain] = newHabit(now)
+	}
+	return h[domain]
+}
+
+// keep forgets the habits of sites that are configured no more.
+func (h habits) keep(sites map[string]*site) {
+	for domain := range h {
+		if sites[domain] == nil {
+			delete(h, domain)
+		}
+	}
+}
+
+// newSettings checks s. The sites have no habit yet.
 func newSettings(s Settings, n numbers, sources Sources) (*settings, error) {
 	if s.RateLimit < 0 {
 		return nil, fmt.Errorf("collector: a rate limit of %d is negative", s.RateLimit)
