@@ -60,6 +60,7 @@ type app struct {
 	spool     *spool.Spool
 	store     *storeConn
 	collector *collector.Collector
+	watch     *watch
 	staff     *http.Server
 	control   *http.Server
 	files     *auth.Files
@@ -128,6 +129,9 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger, now func() time.
 	}
 	opened = append(opened, func() { a.spool.Close(context.Background()) })
 	if err = a.newCollector(emailKey); err != nil {
+		return nil, err
+	}
+	if a.watch, err = newWatch(a); err != nil {
 		return nil, err
 	}
 	return a, a.newStaff()
@@ -203,6 +207,7 @@ func (a *app) start(ctx context.Context) {
 		}
 	})
 	a.done.Go(func() { a.advanceKeys(ctx) })
+	a.done.Go(func() { a.watch.run(ctx) })
 	a.done.Go(func() { logServe(a.log, "public", a.collector.Serve(a.public)) })
 	a.done.Go(func() { logServe(a.log, "staff", a.staff.Serve(a.private)) })
 	a.done.Go(func() { logServe(a.log, "control", a.control.Serve(a.socket)) })
@@ -278,13 +283,11 @@ func (a *app) advanceKeys(ctx context.Context) {
 	t := time.NewTicker(time.Minute)
 	defer t.Stop()
 	for {
+		a.watch.keysAdvanced(a.keys.Advance())
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			if err := a.keys.Advance(); err != nil {
-				a.log.Error("the visitor keys did not advance", "error", err)
-			}
 		}
 	}
 }
@@ -342,9 +345,7 @@ func (a *app) reload(next *Config) error {
 	oldGeo := a.geo
 	a.geo = geo
 	a.mu.Unlock()
-	if err := a.keys.Advance(); err != nil { // a new site's zone may be in another date
-		a.log.Error("the visitor keys did not advance", "error", err)
-	}
+	a.watch.keysAdvanced(a.keys.Advance()) // a new site's zone may be in another date
 	// A look-up may still be under way in the old file; no request lasts a minute.
 	time.AfterFunc(time.Minute, func() { oldGeo.Close() })
 	return nil
