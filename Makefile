@@ -69,7 +69,7 @@ lint:
 
 ## bench: each benchmark beside a floor or peer measured in the same run, as a ratio
 bench: test-parts
-	go test -run '^$$' -bench FullPath -benchtime 5s ./collector
+	go test -run '^$$' -bench 'FullPath|Sync' -benchtime 5s ./collector
 	go test -run '^$$' -bench 'InsertRatio|Overview' -benchtime 3x -timeout 1h ./store
 
 ## soak: the crash test for SOAK seconds on each store; FOOTFALL_SEED=N makes it another one

@@ -35,7 +35,7 @@ type discard struct{}
 func (discard) Write(context.Context, *event.Batch) error { return nil }
 
 // realCollector is a collector as the program runs it, with a spool on disk.
-func realCollector(b *testing.B) *Collector {
+func realCollector(b *testing.B, sync time.Duration) *Collector {
 	b.Helper()
 	log := slog.New(slog.DiscardHandler)
 	dir := b.TempDir()
@@ -60,7 +60,7 @@ func realCollector(b *testing.B) *Collector {
 	} else {
 		b.Log("no country file: places are not looked up")
 	}
-	sp, err := spool.Open(spool.Options{Dir: filepath.Join(dir, "spool"), Sync: 200 * time.Millisecond, MaxBytes: 4 << 30, Now: time.Now, Log: log})
+	sp, err := spool.Open(spool.Options{Dir: filepath.Join(dir, "spool"), Sync: sync, MaxBytes: 4 << 30, Now: time.Now, Log: log})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -217,66 +217,119 @@ func cpu() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkFullPath measures acknowledged hits a second against a bare fasthttp server that
-// answers 202, both under the same load by another process on the same machine.
-// of-floor is the ratio of hits a second, and of-floor-cpu that of the servers' processor
-// time a hit, which other work on the machine moves less. Each is the median of five pairs.
-func BenchmarkFullPath(b *testing.B) {
-	serve := func(serve func(net.Listener) error) string {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			b.Fatal(err)
-		}
-		go func() { _ = serve(ln) }()
-		return ln.Addr().String()
+// defaultSync is spool.sync where nothing is configured.
+const defaultSync = 200 * time.Millisecond
+
+// served is a server under load.
+type served struct {
+	addr        string
+	rates, cpus []float64 // of each measurement: hits a second, microseconds of processor time a hit
+}
+
+func serve(b *testing.B, serve func(net.Listener) error) *served {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
 	}
+	go func() { _ = serve(ln) }()
+	return &served{addr: ln.Addr().String()}
+}
+
+// serveFloor serves what every collector is measured against: a bare fasthttp server that answers 202.
+func serveFloor(b *testing.B) *served {
 	bare := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) {
 		ctx.SetStatusCode(fasthttp.StatusAccepted)
 		ctx.SetBodyString("ok")
 	}}
-	floor := serve(bare.Serve)
-	c := realCollector(b)
-	full := serve(c.Serve)
-	defer func() {
-		_ = bare.Shutdown()
-		_ = c.Shutdown(context.Background())
-	}()
+	b.Cleanup(func() { _ = bare.Shutdown() })
+	return serve(b, bare.Serve)
+}
+
+func serveFull(b *testing.B, sync time.Duration) *served {
+	c := realCollector(b, sync)
+	b.Cleanup(func() { _ = c.Shutdown(context.Background()) })
+	return serve(b, c.Serve)
+}
+
+// load has another process send n hits.
+func (s *served) load(b *testing.B, n int) {
 	exe, err := os.Executable()
 	if err != nil {
 		b.Fatal(err)
 	}
-	measure := func(addr string, n int) (rate, cpuPerHit float64) {
-		used := cpu()
-		cmd := exec.Command(exe)
-		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", loadEnv, addr, n))
-		cmd.Stderr = os.Stderr
-		out, err := cmd.Output()
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := fmt.Sscan(string(out), &rate); err != nil {
-			b.Fatal(err)
-		}
-		return rate, float64(cpu()-used) / float64(n) / 1000
+	used := cpu()
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", loadEnv, s.addr, n))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		b.Fatal(err)
 	}
-	measure(floor, 5000)
-	measure(full, 20000)
+	var rate float64
+	if _, err := fmt.Sscan(string(out), &rate); err != nil {
+		b.Fatal(err)
+	}
+	s.rates = append(s.rates, rate)
+	s.cpus = append(s.cpus, float64(cpu()-used)/float64(n)/1000)
+}
 
-	const pairs, n = 5, 40000
-	var rates, floorRates, cpus, floorCPUs []float64
+// compare measures servers in turn, so that what else the machine does hits all of them.
+func compare(b *testing.B, rounds, n int, servers ...*served) {
+	for _, s := range servers {
+		s.load(b, n/2) // to warm up
+		s.rates, s.cpus = nil, nil
+	}
 	for b.Loop() {
-		for range pairs {
-			r, c := measure(floor, n)
-			floorRates, floorCPUs = append(floorRates, r), append(floorCPUs, c)
-			r, c = measure(full, n)
-			rates, cpus = append(rates, r), append(cpus, c)
+		for range rounds {
+			for _, s := range servers {
+				s.load(b, n)
+			}
 		}
 	}
-	b.ReportMetric(median(rates)/median(floorRates), "of-floor")
-	b.ReportMetric(median(floorCPUs)/median(cpus), "of-floor-cpu")
-	b.ReportMetric(median(rates), "hits/s")
-	b.ReportMetric(median(cpus), "cpu-us/hit")
-	b.ReportMetric(median(floorCPUs), "floor-cpu-us/hit")
+}
+
+// BenchmarkFullPath measures acknowledged hits a second against the floor, both under the same
+// load by another process on the same machine. of-floor is the ratio of hits a second, and
+// of-floor-cpu that of the servers' processor time a hit, which other work on the machine
+// moves less. Each is the median of five pairs.
+func BenchmarkFullPath(b *testing.B) {
+	floor, full := serveFloor(b), serveFull(b, defaultSync)
+	compare(b, 5, 40000, floor, full)
+	b.ReportMetric(median(full.rates)/median(floor.rates), "of-floor")
+	b.ReportMetric(median(floor.cpus)/median(full.cpus), "of-floor-cpu")
+	b.ReportMetric(median(full.rates), "hits/s")
+	b.ReportMetric(median(full.cpus), "cpu-us/hit")
+	b.ReportMetric(median(floor.cpus), "floor-cpu-us/hit")
+}
+
+// BenchmarkSync measures what spool.sync costs: the full path with each setting beside the
+// others and the floor, as ratios to it. fsync-us is what the disk needs to sync four KiB, which
+// is what always waits for.
+func BenchmarkSync(b *testing.B) {
+	f, err := os.Create(filepath.Join(b.TempDir(), "sync"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	var syncs []float64
+	for i := range 101 {
+		start := time.Now()
+		if _, err := f.WriteAt(make([]byte, 4096), int64(i)*4096); err != nil {
+			b.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			b.Fatal(err)
+		}
+		syncs = append(syncs, float64(time.Since(start).Microseconds()))
+	}
+	floor := serveFloor(b)
+	always, usual, second := serveFull(b, 0), serveFull(b, defaultSync), serveFull(b, time.Second)
+	compare(b, 5, 20000, floor, always, usual, second)
+	for name, s := range map[string]*served{"always": always, "200ms": usual, "1s": second} {
+		b.ReportMetric(median(s.rates)/median(floor.rates), name+"-of-floor")
+		b.ReportMetric(median(s.rates), name+"-hits/s")
+	}
+	b.ReportMetric(median(syncs), "fsync-us")
 }
 
 func median(v []float64) float64 {
@@ -290,13 +343,13 @@ func median(v []float64) float64 {
 
 // BenchmarkHandler measures the path of a hit without the network, with the spool.
 func BenchmarkHandler(b *testing.B) {
-	c := realCollector(b)
+	c := realCollector(b, defaultSync)
 	benchHandler(b, c)
 }
 
 // BenchmarkHandlerNoSpool measures it without writing anything.
 func BenchmarkHandlerNoSpool(b *testing.B) {
-	c := realCollector(b)
+	c := realCollector(b, defaultSync)
 	c.spool = nowhere{}
 	benchHandler(b, c)
 }
