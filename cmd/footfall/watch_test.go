@@ -6,9 +6,11 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -191,4 +193,31 @@ func TestStoreThatIsNotThere(t *testing.T) {
 	if !strings.Contains(p.out.String(), "the database cannot be used; events wait in the spool") {
 		t.Error("the log does not say that the database cannot be used")
 	}
+}
+
+// TestRateLimitOfTheProgram: the setting reaches the collector, at the start and by SIGHUP.
+func TestRateLimitOfTheProgram(t *testing.T) {
+	const sites = "sites: [{domain: localhost}]\n"
+	config := writeConfig(t, sites+"rate_limit: 3\n")
+	p := start(t, t.TempDir(), "--config", config)
+	why := func() string {
+		t.Helper()
+		status, header := p.hit(`{"n":"pageview","u":"http://localhost/","d":"localhost"}`)
+		if status != 202 {
+			t.Fatalf("answered %d", status)
+		}
+		return header.Get("X-Footfall-Dropped")
+	}
+	for i, want := range []string{"", "", "", "rate", "rate"} {
+		if got := why(); got != want {
+			t.Errorf("hit %d: dropped %q, want %q", i+1, got, want)
+		}
+	}
+	if err := os.WriteFile(config, []byte(sites), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the limit ends", func() (string, bool) { r := why(); return r, r == "" })
 }
