@@ -207,7 +207,6 @@ func (a *app) start(ctx context.Context) {
 		}
 	})
 	a.done.Go(func() { a.advanceKeys(ctx) })
-	a.done.Go(func() { a.watch.run(ctx) })
 	a.done.Go(func() { logServe(a.log, "public", a.collector.Serve(a.public)) })
 	a.done.Go(func() { logServe(a.log, "staff", a.staff.Serve(a.private)) })
 	a.done.Go(func() { logServe(a.log, "control", a.control.Serve(a.socket)) })

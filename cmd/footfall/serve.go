@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -85,6 +86,10 @@ func catchReload() chan os.Signal {
 
 // serveStarted keeps a running until ctx ends; a signal from hup puts in force what load returns.
 func serveStarted(ctx context.Context, s streams, a *app, hup <-chan os.Signal, load func() (*Config, error)) error {
+	// From here on the clock is the machine's; the demo has moved it before.
+	var watching sync.WaitGroup
+	watching.Go(func() { a.watch.run(ctx) })
+	defer watching.Wait()
 	for _, w := range a.cfg.warnings() {
 		a.log.Warn(w)
 	}
