@@ -173,6 +173,7 @@ func (a *app) newStaff() error {
 	login.HandleFunc("/logout", guard.Logout)
 	h, err := dashboard.New(dashboard.Options{
 		Reader: a.store, Sites: a.sites, Auth: guard, Login: login, Stats: api,
+		Foot:      a.foot,
 		Metrics:   promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		ScriptTag: func(site string) string { return beacon.ScriptTag(a.publicURL(), site) },
 		PixelTag:  func(site string) string { return beacon.NoscriptTag(a.publicURL(), site) },
@@ -187,7 +188,10 @@ func (a *app) newStaff() error {
 		WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: errorLog,
 	}
 	// Whoever may open the socket owns the data directory, and needs no token.
-	a.control = &http.Server{Handler: api, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}
+	control := http.NewServeMux()
+	control.Handle("/api/", api)
+	control.HandleFunc("GET /ledger", a.serveLedger)
+	a.control = &http.Server{Handler: control, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}
 	return nil
 }
 
