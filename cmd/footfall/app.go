@@ -63,6 +63,7 @@ type app struct {
 	staff     *http.Server
 	control   *http.Server
 	files     *auth.Files
+	books     *booksWatch
 
 	public, private, socket net.Listener
 
@@ -82,6 +83,7 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger, now func() time.
 			}
 		}
 	}()
+	a.books = newBooksWatch(a.registry)
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	if a.lock, err = cfg.lockData(); err != nil {
@@ -173,7 +175,7 @@ func (a *app) newStaff() error {
 	login.HandleFunc("/logout", guard.Logout)
 	h, err := dashboard.New(dashboard.Options{
 		Reader: a.store, Sites: a.sites, Auth: guard, Login: login, Stats: api,
-		Foot:      a.foot,
+		Foot: a.foot, Ledger: ledgerPages{a},
 		Metrics:   promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		ScriptTag: func(site string) string { return beacon.ScriptTag(a.publicURL(), site) },
 		PixelTag:  func(site string) string { return beacon.NoscriptTag(a.publicURL(), site) },
@@ -206,6 +208,7 @@ func (a *app) start(ctx context.Context) {
 		}
 	})
 	a.done.Go(func() { a.advanceKeys(ctx) })
+	a.done.Go(func() { a.watchBooks(ctx) })
 	a.done.Go(func() { logServe(a.log, "public", a.collector.Serve(a.public)) })
 	a.done.Go(func() { logServe(a.log, "staff", a.staff.Serve(a.private)) })
 	a.done.Go(func() { logServe(a.log, "control", a.control.Serve(a.socket)) })

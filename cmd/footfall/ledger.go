@@ -306,3 +306,19 @@ func (a *app) foot(ctx context.Context, site string, from, to time.Time) (dashbo
 	}
 	return dashboard.Foot{Books: dashboard.BooksOf(sum, site)}, nil
 }
+
+// ledgerPages is what the dashboard reads the books from.
+type ledgerPages struct{ a *app }
+
+func (p ledgerPages) Ledger(ctx context.Context, q store.LedgerQuery) ([]store.LedgerLine, error) {
+	return p.a.store.Ledger(ctx, q, p.a.spool.Waiting)
+}
+
+func (p ledgerPages) Outages(ctx context.Context, site string, from, to time.Time) ([]store.Outage, error) {
+	return p.a.store.Outages(ctx, site, from, to)
+}
+
+func (p ledgerPages) Spool() (bytes, limit int64, oldest time.Time) {
+	st := p.a.spool.Status()
+	return st.Bytes, int64(p.a.config().Spool.MaxBytes), st.Oldest
+}

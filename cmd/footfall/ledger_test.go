@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"reflect"
 	"strings"
 	"testing"
@@ -77,6 +79,38 @@ func TestLedger(t *testing.T) {
 			}
 			if r, _ := p.ledger("--to", "2020-01-01"); len(r.Lines) != 0 || !r.Balances {
 				t.Errorf("%+v", r)
+			}
+			eventually(t, "the metrics of the books", func() (string, bool) {
+				res, err := p.client.Get(p.staff + "/metrics")
+				if err != nil {
+					return err.Error(), false
+				}
+				defer res.Body.Close()
+				b, err := io.ReadAll(res.Body)
+				for _, want := range []string{`footfall_ledger_balanced 1`, `footfall_ledger_day_hits{account="received"} 10`,
+					`footfall_ledger_day_hits{account="stored"} 3`, `footfall_ledger_day_hits{account="dropped"} 7`} {
+					if !strings.Contains(string(b), want) {
+						return "no " + want, false
+					}
+				}
+				return "", err == nil
+			})
+			p.query(`{"site_id":"example.org","metrics":["pageviews"],` + today + `}`) // makes the token
+			for page, want := range map[string]string{"": "The books balance", "/ledger": "Sent twice by the browser"} {
+				req, err := http.NewRequest("GET", p.staff+"/example.org"+page, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header.Set("Authorization", "Bearer "+p.token)
+				res, err := p.client.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := io.ReadAll(res.Body)
+				res.Body.Close()
+				if err != nil || res.StatusCode != 200 || !strings.Contains(string(b), want) {
+					t.Errorf("the page %q: %s, without %q", page, res.Status, want)
+				}
 			}
 			p.stop()
 			if said, ok := check(p.ledger()); !ok {
