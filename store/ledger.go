@@ -85,8 +85,11 @@ func (s *Store) Ledger(ctx context.Context, q LedgerQuery, waiting func() (event
 		return nil, fmt.Errorf("store: a step of %v in the ledger: want whole minutes", q.Step)
 	}
 
-	s.books.RLock()
-	defer s.books.RUnlock()
+	leave, err := s.books.enter(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("store: reading the ledger: %w", err)
+	}
+	defer leave()
 	w, err := waiting()
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -239,4 +240,50 @@ func TestOutages(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Reading the books holds back the next batch, and neither waits longer than its context.
+func TestBooksHoldBackBatches(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Store) {
+		if err := s.Write(testContext(t), testBatch(80, 5)); err != nil {
+			t.Fatal(err)
+		}
+		reading, goOn := make(chan struct{}), make(chan struct{})
+		read := make(chan []LedgerLine, 1)
+		go func() {
+			lines, err := s.Ledger(testContext(t), LedgerQuery{}, func() (event.Waiting, error) {
+				close(reading)
+				<-goOn
+				return event.Waiting{}, nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			read <- lines
+		}()
+		<-reading
+		short, cancel := context.WithTimeout(testContext(t), 50*time.Millisecond)
+		defer cancel()
+		if err := s.Write(short, testBatch(81, 5)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a batch while the books are read: %v", err)
+		}
+		if rows, _ := counts(t, s, 81); rows != 0 {
+			t.Errorf("%d rows came while the books were read", rows)
+		}
+		wrote := make(chan error, 1)
+		go func() { wrote <- s.Write(testContext(t), testBatch(81, 5)) }()
+		close(goOn)
+		if err := <-wrote; err != nil {
+			t.Error(err)
+		}
+		sum := LedgerLine{}
+		for _, l := range <-read {
+			sum.Add(&l)
+		}
+		if sum.Received != 5 || sum.Stored != 5 {
+			t.Errorf("read %+v", sum)
+		}
+		wantOnce(t, s, 81, 5)
+		books(t, s, LedgerQuery{Step: time.Minute}, event.Waiting{})
+	})
 }

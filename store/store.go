@@ -86,7 +86,7 @@ type Store struct {
 
 	days dayTracker
 
-	books sync.RWMutex // held while the books are read: no batch begins to be written meanwhile
+	books readGate // while the books are read no batch begins to be written
 
 	stop context.CancelFunc
 	done chan struct{}

@@ -40,9 +40,10 @@ func (s *Store) Write(ctx context.Context, b *event.Batch) error {
 	if len(b.Events)+len(b.Drops) == 0 {
 		return nil
 	}
-	s.books.Lock() // whoever reads the books now reads them without this batch
+	if err := s.books.pass(ctx); err != nil { // whoever reads the books now reads them without this batch
+		return fmt.Errorf("store: batch %016x is not begun: %w", b.ID, err)
+	}
 	ask := s.begin(b.ID) || b.Replayed
-	s.books.Unlock()
 	for _, rows := range monthsOf(b.Events) {
 		sortRows(b.Events, rows)
 		if err := s.writeBlock(ctx, b, eventBlock{b, rows}, ask); err != nil {

@@ -113,6 +113,31 @@ type soakBooks struct {
 	dropped  map[string]int // answered so, by the program's address: another for each start
 }
 
+// sendJunk sends what is not counted, for other reasons than the soak's hits.
+func (b *soakBooks) sendJunk(client *http.Client, v *victim, r *rand.Rand) {
+	base := v.base()
+	body, want, agent := `{"n":"pageview","u":"https://example.org/","d":"example.org"}`, "bot", "Googlebot/2.1 (+http://www.google.com/bot.html)"
+	if r.IntN(2) == 0 {
+		body, want, agent = `{"n":`, "", firefox
+	}
+	req, err := http.NewRequest("POST", base+"/api/event", strings.NewReader(body))
+	if base == "" || err != nil {
+		return
+	}
+	req.Header.Set("User-Agent", agent)
+	h := &soakHit{sites: []string{"one"}}
+	res, err := client.Do(req)
+	if err != nil {
+		b.note(h, base, "no answer")
+		return
+	}
+	res.Body.Close()
+	if got := res.Header.Get("X-Footfall-Dropped"); got != want || want == "" && res.StatusCode != 400 {
+		v.t.Errorf("junk: status %d, dropped %q, want %q", res.StatusCode, got, want)
+	}
+	b.note(h, base, "refused")
+}
+
 func (b *soakBooks) note(h *soakHit, base, how string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -178,6 +203,9 @@ func (l *soakLoad) send(r *rand.Rand) {
 			mine = append(mine, h)
 		}
 		answered := h.send(client, l.v, &l.books)
+		if r.IntN(10) == 0 {
+			l.books.sendJunk(client, l.v, r)
+		}
 		if !answered {
 			time.Sleep(20 * time.Millisecond) // there may be nobody
 		}
