@@ -287,3 +287,37 @@ func TestBooksHoldBackBatches(t *testing.T) {
 		books(t, s, LedgerQuery{Step: time.Minute}, event.Waiting{})
 	})
 }
+
+// Where the tables are older than the ledger, the books begin after it: what came before has
+// no lines in it, and is not held against it.
+func TestBooksBeginWithTheLedger(t *testing.T) {
+	for _, b := range backends() {
+		t.Run(b.name, func(t *testing.T) {
+			o := b.options(t)
+			now := testDay.Time().Add(-48 * time.Hour)
+			o.Now = func() time.Time { return now }
+			all, err := loadMigrations(migrationFiles)
+			if err != nil {
+				t.Fatal(err)
+			}
+			old := unpreparedStore(t, o, all[:ledgerMigration-1])
+			if err := old.Migrate(testContext(t)); !errors.Is(err, errTable) { // this program wants a ledger
+				t.Fatalf("without a ledger: %v", err)
+			}
+			now = testDay.Time().Add(12 * time.Hour)
+			s := openStore(t, o)
+			e := testBatch(90, 2)
+			e.Events[0].Time, e.Events[1].Time = now.Unix()-3600, now.Unix()+120
+			if err := s.writeBlock(testContext(t), &event.Batch{ID: 89}, eventBlock{&event.Batch{ID: 89, Events: e.Events[:1]}, []int32{0}}, false); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Write(testContext(t), &event.Batch{ID: 90, Events: e.Events[1:]}); err != nil {
+				t.Fatal(err)
+			}
+			lines := books(t, s, LedgerQuery{}, event.Waiting{})
+			if len(lines) != 1 || lines[0].Received != 1 || lines[0].Stored != 1 {
+				t.Errorf("%+v", lines)
+			}
+		})
+	}
+}
