@@ -357,6 +357,7 @@ func BenchmarkHandlerNoSpool(b *testing.B) {
 type nowhere struct{}
 
 func (nowhere) Append(*event.Event) error { return nil }
+func (nowhere) Drop(*event.Drop)          {}
 func (nowhere) Status() spool.Status      { return spool.Status{} }
 
 func benchHandler(b *testing.B, c *Collector) {

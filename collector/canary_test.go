@@ -82,6 +82,12 @@ func TestCanary(t *testing.T) {
 		records++
 		remains.WriteString(rec + "\n")
 	}
+	if len(r.spool.drops) < 50 {
+		t.Errorf("only %d drops", len(r.spool.drops))
+	}
+	for _, d := range r.spool.drops {
+		remains.Write(append(d.AppendTo(nil), '\n'))
+	}
 	r.spool.mu.Unlock()
 	if records < 50 {
 		t.Fatalf("only %d events", records)

@@ -38,9 +38,11 @@ import (
 // What the collector uses, as it uses it. Everything must be safe for concurrent use.
 type (
 	// Spool keeps events: [spool.Spool]. Append returns once e is kept, and holds on to no
-	// part of it. It reports its own failures.
+	// part of it. It reports its own failures. Drop notes hits that are not counted, and
+	// never fails.
 	Spool interface {
 		Append(e *event.Event) error
+		Drop(d *event.Drop)
 		Status() spool.Status
 	}
 	// Keys gives visitors their ids: [anonymize.Ratchet].

@@ -118,7 +118,7 @@ func (c *Collector) collect(cfg *settings, x *hit, who visitor) (verdict reason)
 		}
 		done[n], n = s, n+1
 		r := c.collectFor(cfg, s, x, who)
-		c.account(x.via, s, r)
+		c.account(x.via, s, r, x.now)
 		switch {
 		case n == 1, r == full, r == counted && verdict != full:
 			verdict = r

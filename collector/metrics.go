@@ -1,7 +1,11 @@
 package collector
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kantarainitiative/footfall/event"
 )
 
 // via says which door a hit came through.
@@ -36,7 +40,7 @@ const (
 	reasons
 )
 
-// reasonNames are the values of the reason label and of X-Footfall-Dropped.
+// reasonNames are the values of the reason label, of X-Footfall-Dropped and in the ledger.
 var reasonNames = [reasons]string{"", "site", "host", "dnt", "prefetch", "bot", "spam", "duplicate", "rate", "malformed", "too_large", "full"}
 
 // outcome is the outcome label: a rejected hit's sender was told so by its status; an image
@@ -102,8 +106,17 @@ func newMetrics(reg prometheus.Registerer, activeVisits func() float64) (*metric
 }
 
 // account is the one place that every hit passes once for each site that it names,
-// whatever became of it. A nil site is a name that is not configured, or a hit that
-// could not be read far enough to know.
-func (c *Collector) account(v via, s *site, r reason) {
+// whatever became of it, before it is answered. A nil site is a name that is not
+// configured, or a hit that could not be read far enough to know. What was counted is in the
+// spool by now; of the rest the minute and the reason are noted there, and nothing else.
+func (c *Collector) account(v via, s *site, r reason, at time.Time) {
 	c.metrics.hits[v][r].Inc()
+	if r == counted {
+		return
+	}
+	d := event.Drop{Site: event.UnknownSite, Minute: event.MinuteOf(at.Unix()), Reason: reasonNames[r], Count: 1}
+	if s != nil {
+		d.Site = s.Domain
+	}
+	c.spool.Drop(&d)
 }

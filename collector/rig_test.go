@@ -48,8 +48,9 @@ const (
 
 // memory is a spool that keeps the bytes of events, as a real one does.
 type memory struct {
-	mu   sync.Mutex
-	recs []string
+	mu    sync.Mutex
+	recs  []string
+	drops []event.Drop
 	// fail decides whether an event is refused; nil takes everything.
 	fail   func(*event.Event) error
 	status spool.Status
@@ -71,6 +72,21 @@ func (m *memory) Append(e *event.Event) error {
 	}
 	m.recs = append(m.recs, string(e.AppendTo(nil)))
 	return nil
+}
+
+func (m *memory) Drop(d *event.Drop) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.drops = append(m.drops, *d)
+}
+
+// takeDrops returns the drops since it was last called.
+func (m *memory) takeDrops() []event.Drop {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := m.drops
+	m.drops = nil
+	return out
 }
 
 // take returns the events since it was last called.

@@ -88,7 +88,7 @@ func (c *Collector) serveEvent(ctx *fasthttp.RequestCtx) {
 
 	fields := readHeaders(ctx.Request.Header.RawHeaders())
 	if fields.encoded {
-		c.account(viaScript, nil, badInput)
+		c.account(viaScript, nil, badInput, start)
 		ctx.Response.Header.Set("Accept-Encoding", "identity")
 		refuse(ctx, fasthttp.StatusUnsupportedMediaType, &malformed{msg: "compressed bodies are not taken"})
 		return
@@ -102,7 +102,7 @@ func (c *Collector) serveEvent(ctx *fasthttp.RequestCtx) {
 		bad = x.locate(c.sources)
 	}
 	if bad != nil {
-		c.account(viaScript, nil, badInput)
+		c.account(viaScript, nil, badInput, start)
 		refuse(ctx, fasthttp.StatusBadRequest, bad)
 		return
 	}
@@ -135,7 +135,7 @@ func (c *Collector) servePixel(ctx *fasthttp.RequestCtx) {
 	defer c.release(x, 0)
 	x.readPixel(ctx.URI().QueryString(), ctx.Request.Header.Referer())
 	if bad := x.locate(c.sources); bad != nil {
-		c.account(viaPixel, nil, badInput)
+		c.account(viaPixel, nil, badInput, start)
 		setDropped(ctx, badInput)
 		return
 	}
@@ -156,7 +156,7 @@ func (c *Collector) serveOpen(ctx *fasthttp.RequestCtx, token []byte) {
 	cfg := c.settings.Load()
 	open, why := c.openEmail(cfg, token)
 	if why != counted {
-		c.account(viaEmail, nil, why)
+		c.account(viaEmail, nil, why, start)
 		setDropped(ctx, why)
 		return
 	}
@@ -275,7 +275,7 @@ func (c *Collector) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		if isHit {
 			setCORS(ctx)
-			c.account(viaScript, nil, tooLarge)
+			c.account(viaScript, nil, tooLarge, c.now())
 		}
 		refuse(ctx, fasthttp.StatusRequestEntityTooLarge, &malformed{msg: "the body is larger than 64 KiB"})
 	case errors.As(err, &small):

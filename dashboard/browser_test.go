@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kantarainitiative/footfall/beacon/browsertest"
+	"github.com/kantarainitiative/footfall/dashboard/internal/fake"
 	"github.com/kantarainitiative/footfall/store"
 )
 
@@ -39,7 +40,9 @@ type violation struct {
 // TestBrowser looks at the pages with a real browser.
 func TestBrowser(t *testing.T) {
 	chromium := browsertest.Start(t)
-	b := newBench(t, func(o *Options) { o.Foot = foot; o.PixelTag = o.ScriptTag })
+	b := newBench(t, func(o *Options) {
+		o.Foot, o.PixelTag, o.Ledger = foot, o.ScriptTag, &fake.Books{Now: clock}
+	})
 	url := serve(t, b)
 	empty := newBench(t)
 	empty.store.Empty = true
@@ -50,6 +53,8 @@ func TestBrowser(t *testing.T) {
 	broken := newBench(t)
 	broken.store.Err = down
 	brokenURL := serve(t, broken)
+	off := newBench(t, func(o *Options) { o.Ledger = &fake.Books{Now: clock, Off: true} })
+	offURL := serve(t, off)
 
 	pages := map[string]string{
 		"dashboard":          url + "/example.org",
@@ -57,6 +62,8 @@ func TestBrowser(t *testing.T) {
 		"dashboard-today":    url + "/example.org?period=day&compare=off",
 		"dashboard-quiet":    quietURL + "/example.org",
 		"details":            url + "/example.org/details?by=visit:referrer",
+		"ledger":             url + "/example.org/ledger?period=7d",
+		"ledger-off":         offURL + "/example.org/ledger?period=7d",
 		"sites":              url + "/",
 		"waiting":            emptyURL + "/example.org",
 		"out-of-reach":       brokenURL + "/example.org",

@@ -1,9 +1,12 @@
 package dashboard
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +36,8 @@ type chart struct {
 	Area, Line     string // SVG paths
 	Run, Prev      string
 	Dots           []dot
+	Outages        []outageMark
+	OutageWords    string // legend; "" without outages
 	YTicks         []ytick
 	XTicks         []xtick
 	Data           string // JSON for the script
@@ -41,6 +46,9 @@ type chart struct {
 }
 
 type dot struct{ X, Y string }
+
+// outageMark is a hatched stretch of the plot, in percent.
+type outageMark struct{ X, Width string }
 
 type ytick struct {
 	Y     int
@@ -339,6 +347,37 @@ func (c *chart) draw(d chartData, scale float64) {
 			c.Dots = append(c.Dots, dot{X: percentOf(i, n), Y: strconv.Itoa(yOf(*x, scale))})
 		}
 	}
+}
+
+// hatch marks the steps in which outages fell, and says when the one with most hits was. An outage
+// has the width of half a step at least: it is to be seen.
+func (c *chart) hatch(v view, series []store.Point, outages []store.Outage) {
+	n := len(series)
+	stepOf := func(t time.Time) int {
+		i := sort.Search(n, func(i int) bool { return series[i].Time.After(t) })
+		return max(i-1, 0)
+	}
+	if n < 2 || len(outages) == 0 {
+		return
+	}
+	percent := func(x float64) string { return strconv.FormatFloat(x/float64(n-1)*100, 'f', 2, 64) + "%" }
+	end := -1.0 // of the last mark
+	for _, o := range outages {
+		from := max(float64(stepOf(o.From))-0.25, end, 0)
+		to := min(float64(stepOf(o.To.Add(-time.Second)))+0.25, float64(n-1))
+		if to <= from {
+			continue
+		}
+		c.Outages = append(c.Outages, outageMark{percent(from), percent(to - from)})
+		end = to
+	}
+	worst := slices.MaxFunc(outages, func(a, b store.Outage) int { return cmp.Compare(a.Hits, b.Hits) })
+	from := worst.From.In(v.zone)
+	c.OutageWords = from.Format("2 Jan 15:04") + "–" + clockOf(worst.To.In(v.zone), from) + ": stored late, nothing lost"
+	if n := len(outages); n > 1 {
+		c.OutageWords += fmt.Sprintf("; and %d more", n-1)
+	}
+	c.Summary += " Outages: " + c.OutageWords + "."
 }
 
 // table is the chart in figures.

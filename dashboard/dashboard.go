@@ -73,6 +73,10 @@ type Options struct {
 	// force. Nil, or a nil part of the answer, leaves the card out.
 	Foot func(ctx context.Context, site string, from, to time.Time) (Foot, error)
 
+	// Ledger is what the page /{site}/ledger is drawn from, and the outages on the graph. Nil:
+	// there is neither.
+	Ledger Ledger
+
 	Now     func() time.Time
 	Log     *slog.Logger
 	Timeout time.Duration // of one page's reports; 0: 30 s
@@ -185,6 +189,8 @@ func (h *handler) routes() (http.Handler, error) {
 			h.seriesCSV(w, r, s)
 		case "values":
 			h.values(w, r, s)
+		case "ledger":
+			h.ledger(w, r, s)
 		case "live":
 			h.live(w, r, s)
 		default:

@@ -107,6 +107,13 @@ func (h *handler) site(w http.ResponseWriter, r *http.Request, s Site) {
 		h.failed(w, r, err)
 		return
 	}
+	if h.o.Ledger != nil {
+		outages, err := h.o.Ledger.Outages(r.Context(), v.Site, v.Range.From, v.Range.To)
+		if err != nil { // no reason to withhold the page
+			h.o.Log.Warn("dashboard: the outages could not be had", "error", errorText(err))
+		}
+		p.Chart.hatch(v, o.Series, outages)
+	}
 	p.Series = v.url("series.csv")
 	for _, st := range v.Range.Steps() {
 		name := st

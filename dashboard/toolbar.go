@@ -44,7 +44,9 @@ type toolbar struct {
 	Groups    []dimGroup
 	Operators []operator
 	Last      string // latest date that can be asked for
-	Bare      bool   // nothing to filter and no period to choose: a site without hits
+	// PeriodOnly: neither filters nor comparisons apply.
+	PeriodOnly bool
+	Bare       bool // nothing to filter and no period to choose: a site without hits
 }
 
 type link struct {

@@ -109,12 +109,14 @@ type Event struct {
 	Notice      uint32 // version of the notice in force
 }
 
-// Batch is the unit of storing: the events of one sealed spool segment. ID is never
+// Batch is the unit of storing: the events of one sealed spool segment, and what it says
+// of hits that were not counted. ID is never
 // zero and is the same whenever the segment is replayed, so that a store can tell
 // whether it already holds the batch. Replayed is set when the segment was found on disk
 // at start: an earlier process may have stored the batch already, so the store asks first.
 type Batch struct {
 	ID       uint64
 	Events   []Event
+	Drops    []Drop // several may be of the same site, minute and reason
 	Replayed bool
 }

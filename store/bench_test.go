@@ -76,7 +76,7 @@ func newRawBlock(b testing.TB, s *Store, batch *event.Batch) *rawBlock {
 // insert sends the block: what clickhouse-go does at its best with the same rows.
 func (raw *rawBlock) insert(ctx context.Context, s *Store) error {
 	ctx = clickhouse.Context(ctx, clickhouse.WithColumnNamesAndTypes(raw.types))
-	batch, err := s.reader.PrepareBatch(ctx, insertStatement)
+	batch, err := s.reader.PrepareBatch(ctx, insertStatement(tableEvents))
 	if err != nil {
 		return err
 	}

@@ -50,10 +50,10 @@ func atLeast(version string, major, minor int) bool {
 //
 //	{string}           a string column that repeats its values
 //	{zstd}             a column's compression
-//	{events_settings}  the settings of the table events: a written part is synced to disk
+//	{events_settings}  the settings of the tables that batches go to: a written part is synced to disk
 //	                   before the insert is answered, and the tokens of the last inserts
 //	                   are remembered. Identical inserts without a token count as
-//	                   repetitions there, so no other table may have this.
+//	                   repetitions there, so no table that is written otherwise may have this.
 //	{synced}           the first half of that, for other tables
 func (c capabilities) ddl(sql string) string {
 	stringType, zstd := "String", ""

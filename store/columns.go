@@ -225,46 +225,57 @@ func (c *encoder) appendTo(to driver.Batch, b *event.Batch, rows []int32) error 
 	return nil
 }
 
-// insertColumns returns the names of the columns that an insert sends, in order.
-func insertColumns(columns []eventColumn) []string {
-	var names []string
-	for _, c := range columns {
-		names = append(names, c.name())
+// insertColumns returns for each table the names of the columns that an insert sends, in order.
+func insertColumns() map[string][]string {
+	var events []string
+	for _, c := range eventColumns() {
+		events = append(events, c.name())
 	}
-	return append(names, "batch_id")
+	return map[string][]string{
+		tableEvents: append(events, "batch_id"),
+		tableLedger: {"site", "minute", "outcome", "hits", "stored_at", "batch_id"},
+	}
 }
 
-// describeEvents returns the type of each of insertColumns in which an HTTP insert sends
+const (
+	tableEvents = "events"
+	tableLedger = "ledger"
+)
+
+// describeTables returns for each table the type of each of its insertColumns in which an HTTP insert sends
 // it, as the table is; a column that is missing is found before the first insert. Texts
 // are sent as such where the table has LowCardinality(String): the server makes
 // dictionaries several times faster than the client does.
-func describeEvents(ctx context.Context, c driver.Conn) ([]clickhouse.ColumnNameAndType, error) {
-	rows, err := c.Query(ctx, "SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = 'events'")
+func describeTables(ctx context.Context, c driver.Conn) (map[string][]clickhouse.ColumnNameAndType, error) {
+	rows, err := c.Query(ctx, "SELECT table, name, type FROM system.columns WHERE database = currentDatabase() AND table IN ('events', 'ledger')")
 	if err != nil {
-		return nil, fmt.Errorf("store: reading the columns of events: %w", err)
+		return nil, fmt.Errorf("store: reading the columns of the tables: %w", err)
 	}
 	defer rows.Close()
-	types := map[string]string{}
+	types := map[[2]string]string{}
 	for rows.Next() {
-		var name, typ string
-		if err := rows.Scan(&name, &typ); err != nil {
-			return nil, fmt.Errorf("store: reading the columns of events: %w", err)
+		var table, name, typ string
+		if err := rows.Scan(&table, &name, &typ); err != nil {
+			return nil, fmt.Errorf("store: reading the columns of the tables: %w", err)
 		}
-		types[name] = typ
+		types[[2]string{table, name}] = typ
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("store: reading the columns of events: %w", err)
+		return nil, fmt.Errorf("store: reading the columns of the tables: %w", err)
 	}
-	var all []clickhouse.ColumnNameAndType
-	var missing []string
-	for _, name := range insertColumns(eventColumns()) {
-		if types[name] == "" {
-			missing = append(missing, name)
+	all := map[string][]clickhouse.ColumnNameAndType{}
+	for table, names := range insertColumns() {
+		var missing []string
+		for _, name := range names {
+			typ := types[[2]string{table, name}]
+			if typ == "" {
+				missing = append(missing, name)
+			}
+			all[table] = append(all[table], clickhouse.ColumnNameAndType{Name: name, Type: strings.ReplaceAll(typ, "LowCardinality(String)", "String")})
 		}
-		all = append(all, clickhouse.ColumnNameAndType{Name: name, Type: strings.ReplaceAll(types[name], "LowCardinality(String)", "String")})
-	}
-	if len(missing) > 0 {
-		return nil, fmt.Errorf("store: %w: it lacks the columns %s", errTable, strings.Join(missing, ", "))
+		if len(missing) > 0 {
+			return nil, fmt.Errorf("store: %w: %s lacks the columns %s", errTable, table, strings.Join(missing, ", "))
+		}
 	}
 	return all, nil
 }

@@ -294,7 +294,7 @@ func TestOrphanedInsert(t *testing.T) {
 			}
 			batch.Replayed = true
 			ctx := clickhouse.Context(testContext(t), clickhouse.WithQueryID(queryPrefix(batch.ID)+"0"))
-			orphan, err := s.reader.PrepareBatch(ctx, insertStatement)
+			orphan, err := s.reader.PrepareBatch(ctx, insertStatement(tableEvents))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -333,8 +333,8 @@ func TestBatchInPart(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantOnce(t, s, 12, 300)
-		if n := value(s.metrics.ambiguous.WithLabelValues(foundPart)); n != 1 {
-			t.Errorf("%v batches were found in part", n)
+		if n := value(s.metrics.ambiguous.WithLabelValues(foundPart)); n != 2 { // of events and of the ledger
+			t.Errorf("%v blocks were found in part", n)
 		}
 	})
 }
@@ -350,13 +350,13 @@ func TestTokenThatLies(t *testing.T) {
 		t.Fatal("the engine has no deduplication tokens")
 	}
 	batch := testBatch(13, 50)
-	p := &pending{batch: batch, all: monthsOf(batch.Events)[0]}
+	p := &pending{batch: batch, block: eventBlock{batch, monthsOf(batch.Events)[0]}}
 	other := testBatch(14, 1)
 	insert := func() {
 		t.Helper()
 		ctx := clickhouse.Context(testContext(t),
-			clickhouse.WithSettings(s.caps().insertSettings(p)), clickhouse.WithColumnNamesAndTypes(s.state.Load().columns))
-		raw, err := s.writer.PrepareBatch(ctx, insertStatement)
+			clickhouse.WithSettings(s.caps().insertSettings(p)), clickhouse.WithColumnNamesAndTypes(s.state.Load().columns[tableEvents]))
+		raw, err := s.writer.PrepareBatch(ctx, insertStatement(tableEvents))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -48,6 +48,11 @@
 // So after each repeated insert the rows are counted once more, and if they are missing
 // the next attempt carries another token.
 //
+// The same holds of the ledger, whose rows of a batch follow the events as blocks of their own,
+// one a month: whatever of a batch's blocks is there when it is replayed is found by its own
+// question. Between the two a batch is half there; [Store.Ledger] leaves out the batches that the spool
+// still has, and counts those there.
+//
 // A part that is there with only some of the rows would contradict all this. If it is ever
 // seen, it is logged as an error and the missing rows are stored, told apart by event_id.
 //

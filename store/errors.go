@@ -32,9 +32,8 @@ func isException(err error, codes ...int32) bool {
 	return errors.As(err, &e) && slices.Contains(codes, e.Code)
 }
 
-// errTable is wrapped by errors that say that the table events is not as the program
-// made it.
-var errTable = errors.New("the table events has been changed")
+// errTable is wrapped by errors that say that a table is not as the program made it.
+var errTable = errors.New("a table has been changed")
 
 // isPermanent tells whether trying again soon is of no use.
 func isPermanent(err error) bool {

@@ -204,7 +204,7 @@ func TestMigrationStopsInTheMiddle(t *testing.T) {
 			o := b.options(t)
 			two := func(second string) []migration {
 				m, err := loadMigrations(fstest.MapFS{
-					"migrations/0001_events.sql": &fstest.MapFile{Data: []byte(mustRead(t, "migrations/0001_events.sql"))},
+					"migrations/0001_events.sql": &fstest.MapFile{Data: []byte(mustRead(t, "migrations/0001_events.sql") + ";\n" + mustRead(t, "migrations/0003_ledger.sql"))},
 					"migrations/0002_more.sql": &fstest.MapFile{Data: []byte(
 						"CREATE TABLE IF NOT EXISTS first (a UInt8) ENGINE = MergeTree ORDER BY a;\n" + second +
 							";\nCREATE TABLE IF NOT EXISTS third (a UInt8) ENGINE = MergeTree ORDER BY a;")},
@@ -224,7 +224,7 @@ func TestMigrationStopsInTheMiddle(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, tables := schema(t, s)
-			if got := strings.Join(tables, " "); got != "events first schema_migrations second third" {
+			if got := strings.Join(tables, " "); got != "events first ledger schema_migrations second third" {
 				t.Errorf("tables %s", got)
 			}
 		})

@@ -3,13 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
-	"math"
-	"slices"
 	"time"
-
-	"github.com/ClickHouse/clickhouse-go/v2"
-
-	"github.com/kantarainitiative/footfall/event"
 )
 
 // ask finds out whether the database holds the block: first that no query is still at
@@ -25,14 +19,14 @@ func (s *Store) ask(ctx context.Context, p *pending) (stored bool, err error) {
 	s.note(nil)
 	switch {
 	case n == 0:
-		p.rows = p.all
+		p.rows = nil
 		s.metrics.ambiguous.WithLabelValues(foundAbsent).Inc()
 		return false, nil
-	case n >= uint64(len(p.all)):
+	case n >= uint64(p.block.size()):
 		s.metrics.ambiguous.WithLabelValues(foundStored).Inc()
-		if n > uint64(len(p.all)) {
-			s.log.Error("a batch has more rows in the database than it has events",
-				"batch", fmt.Sprintf("%016x", p.batch.ID), "rows", n, "events", len(p.all))
+		if n > uint64(p.block.size()) {
+			s.log.Error("a batch has more rows in the database than were to be stored",
+				"batch", fmt.Sprintf("%016x", p.batch.ID), "table", p.block.table(), "rows", n, "want", p.block.size())
 		}
 		return true, nil
 	}
@@ -40,7 +34,7 @@ func (s *Store) ask(ctx context.Context, p *pending) (stored bool, err error) {
 	if err := s.keepMissing(ctx, p, n); err != nil {
 		return false, err
 	}
-	return len(p.rows) == 0, nil
+	return p.toSend() == 0, nil
 }
 
 // confirm makes sure of a success: the rows can be read. Two kinds of success are none. A server
@@ -54,10 +48,10 @@ func (s *Store) confirm(ctx context.Context, p *pending) error {
 		p.ask = true
 		return err
 	}
-	if n < uint64(len(p.all)) {
+	if n < uint64(p.block.size()) {
 		p.token++
 		p.ask = true
-		return fmt.Errorf("store: the database confirmed batch %016x and holds %d of %d rows", p.batch.ID, n, len(p.all))
+		return fmt.Errorf("store: the database confirmed batch %016x and holds %d of %d rows in %s", p.batch.ID, n, p.block.size(), p.block.table())
 	}
 	return nil
 }
@@ -66,16 +60,16 @@ func (s *Store) confirm(ctx context.Context, p *pending) error {
 // expected to happen: a part is atomic, and a block is one part.
 func (s *Store) keepMissing(ctx context.Context, p *pending, n uint64) error {
 	s.log.Error("the database holds a part of a batch; its missing rows are stored now",
-		"batch", fmt.Sprintf("%016x", p.batch.ID), "rows", n, "events", len(p.all))
-	condition, args := p.where()
-	rows, err := s.writer.Query(ctx, "SELECT event_id FROM events WHERE "+condition, args...)
+		"batch", fmt.Sprintf("%016x", p.batch.ID), "table", p.block.table(), "rows", n, "want", p.block.size())
+	condition, args := p.block.where()
+	rows, err := s.writer.Query(ctx, "SELECT "+p.block.identity()+" FROM "+p.block.table()+" WHERE "+condition, args...)
 	if err != nil {
 		return fmt.Errorf("store: looking for the rows of a batch: %w", err)
 	}
 	defer rows.Close()
-	present := map[uint64]int{}
+	present := map[string]int{}
 	for rows.Next() {
-		var id uint64
+		var id string
 		if err := rows.Scan(&id); err != nil {
 			return fmt.Errorf("store: looking for the rows of a batch: %w", err)
 		}
@@ -84,12 +78,12 @@ func (s *Store) keepMissing(ctx context.Context, p *pending, n uint64) error {
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("store: looking for the rows of a batch: %w", err)
 	}
-	missing := make([]int32, 0, len(p.all))
-	for _, r := range p.all {
-		if id := p.batch.Events[r].ID; present[id] > 0 {
+	missing := []int{} // not nil
+	for i := range p.block.size() {
+		if id := p.block.key(i); present[id] > 0 {
 			present[id]--
 		} else {
-			missing = append(missing, r)
+			missing = append(missing, i)
 		}
 	}
 	p.rows = missing
@@ -97,39 +91,15 @@ func (s *Store) keepMissing(ctx context.Context, p *pending, n uint64) error {
 	return nil
 }
 
-// count returns how many rows of the batch the database holds among the days and sites
-// of the block. The sort key begins with them, so few granules are read.
+// count returns how many rows of the batch the block's table holds among the times and sites
+// of the block. Partitions and sort key begin with them, so few granules are read.
 func (s *Store) count(ctx context.Context, p *pending) (n uint64, err error) {
-	condition, args := p.where()
-	err = s.writer.QueryRow(ctx, "SELECT count() FROM events WHERE "+condition, args...).Scan(&n)
+	condition, args := p.block.where()
+	err = s.writer.QueryRow(ctx, "SELECT count() FROM "+p.block.table()+" WHERE "+condition, args...).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("store: looking for the rows of a batch: %w", err)
 	}
 	return n, nil
-}
-
-const maxSitesInQuestion = 200
-
-// where returns the condition that finds the block's rows, and its arguments.
-func (p *pending) where() (string, []any) {
-	first, last := event.Day(math.MaxUint16), event.Day(0)
-	var sites []any
-	seen := map[string]struct{}{}
-	for _, r := range p.all {
-		e := &p.batch.Events[r]
-		first, last = min(first, dayOf(e)), max(last, dayOf(e))
-		if _, ok := seen[e.Site]; !ok {
-			seen[e.Site] = struct{}{}
-			sites = append(sites, e.Site)
-		}
-	}
-	condition := "day >= toDate(?) AND day <= toDate(?) AND batch_id = ?"
-	args := []any{uint16(first), uint16(last), p.batch.ID}
-	if len(sites) <= maxSitesInQuestion {
-		condition = "site IN ? AND " + condition
-		args = slices.Insert(args, 0, any(clickhouse.GroupSet{Value: sites}))
-	}
-	return condition, args
 }
 
 // waitForQueries returns when no query that inserts rows of the batch runs any more:

@@ -86,6 +86,8 @@ type Store struct {
 
 	days dayTracker
 
+	books readGate // while the books are read no batch begins to be written
+
 	stop context.CancelFunc
 	done chan struct{}
 }
@@ -93,7 +95,7 @@ type Store struct {
 // prepared is what is known once the database is migrated.
 type prepared struct {
 	caps    capabilities
-	columns []clickhouse.ColumnNameAndType // of events, in the order of insertColumns
+	columns map[string][]clickhouse.ColumnNameAndType // by table, in the order of insertColumns
 }
 
 // Open returns a store on the configured database without waiting for it: a server that
@@ -260,7 +262,7 @@ func (s *Store) prepare(ctx context.Context) (*prepared, error) {
 	if err := s.migrate(ctx, s.writer, caps); err != nil {
 		return nil, err
 	}
-	columns, err := describeEvents(ctx, s.writer)
+	columns, err := describeTables(ctx, s.writer)
 	if err != nil {
 		return nil, err
 	}

@@ -135,7 +135,7 @@ func TestMetrics(t *testing.T) {
 		got[f.GetName()] = m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
 	}
 	for name, want := range map[string]float64{"footfall_store_up": 1, "footfall_stored_events_total": 7,
-		"footfall_insert_seconds": 1, "footfall_insert_retries_total": 0, "footfall_insert_checks_total": 0} {
+		"footfall_insert_seconds": 2, "footfall_insert_retries_total": 0, "footfall_insert_checks_total": 0} {
 		if v, ok := got[name]; !ok || v != want {
 			t.Errorf("%s is %v, want %v", name, v, want)
 		}

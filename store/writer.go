@@ -8,10 +8,12 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/kantarainitiative/footfall/event"
 )
@@ -26,8 +28,8 @@ const (
 // tellEvery is how often the log hears of one batch that waits for its database.
 const tellEvery = time.Minute
 
-// Write stores a batch and returns nil only when all of its events are definitely in the
-// database, each once. It tries until then or until ctx ends; the error is then ctx's,
+// Write stores a batch and returns nil only when all of its events, and its lines of the
+// ledger, are definitely in the database, each once. It tries until then or until ctx ends; the error is then ctx's,
 // with the last failure's text, and whether the batch is stored is open: Write it again
 // (in this process, or in the next one with Replayed set). The batch is not kept.
 // Several batches may be written at once, the same one not.
@@ -35,13 +37,21 @@ func (s *Store) Write(ctx context.Context, b *event.Batch) error {
 	if b.ID == 0 {
 		return errors.New("store: a batch needs an id that is not zero")
 	}
-	if len(b.Events) == 0 {
+	if len(b.Events)+len(b.Drops) == 0 {
 		return nil
+	}
+	if err := s.books.pass(ctx); err != nil { // whoever reads the books now reads them without this batch
+		return fmt.Errorf("store: batch %016x is not begun: %w", b.ID, err)
 	}
 	ask := s.begin(b.ID) || b.Replayed
 	for _, rows := range monthsOf(b.Events) {
 		sortRows(b.Events, rows)
-		if err := s.writeMonth(ctx, b, rows, ask); err != nil {
+		if err := s.writeBlock(ctx, b, eventBlock{b, rows}, ask); err != nil {
+			return err
+		}
+	}
+	for _, rows := range ledgerBlocks(b) {
+		if err := s.writeBlock(ctx, b, rows, ask); err != nil {
 			return err
 		}
 	}
@@ -104,19 +114,43 @@ func monthsOf(events []event.Event) [][]int32 {
 	return all
 }
 
+// block is rows of one batch and one month in one table: they become one part of it.
+type block interface {
+	table() string
+	month() int
+	size() int
+	// where returns the condition that finds the rows, and its arguments.
+	where() (string, []any)
+	// identity is an expression in the table's columns, and key its value for row i: no two
+	// rows of the batch have the same.
+	identity() string
+	key(i int) string
+	// appendTo gives the client the rows' columns, those that keep tells to, in the order of
+	// insertColumns.
+	appendTo(s *Store, to driver.Batch, keep []int) error
+}
+
 // pending is a block on its way into the database.
 type pending struct {
 	batch *event.Batch
-	all   []int32 // the block's rows: indexes into batch.Events
-	rows  []int32 // those to send: all, but for a block that is there in part
-	ask   bool    // the database may hold the block already: ask before sending
-	token int     // part of the deduplication token, see confirm
-	query string  // id of the last insert
+	block block
+	rows  []int  // indexes of those to send, of a block that is there in part; nil: all
+	ask   bool   // the database may hold the block already: ask before sending
+	token int    // part of the deduplication token, see confirm
+	query string // id of the last insert
 }
 
-// writeMonth stores the rows of one month.
-func (s *Store) writeMonth(ctx context.Context, b *event.Batch, rows []int32, ask bool) error {
-	p := &pending{batch: b, all: rows, rows: rows, ask: ask}
+// toSend is how many rows the next insert has.
+func (p *pending) toSend() int {
+	if p.rows != nil {
+		return len(p.rows)
+	}
+	return p.block.size()
+}
+
+// writeBlock stores one block.
+func (s *Store) writeBlock(ctx context.Context, b *event.Batch, rows block, ask bool) error {
+	p := &pending{batch: b, block: rows, ask: ask}
 	var last error
 	var told time.Time // when the log last heard of it
 	for failures := 0; ; failures++ {
@@ -136,12 +170,12 @@ func (s *Store) writeMonth(ctx context.Context, b *event.Batch, rows []int32, as
 		wait := s.backoff(failures)
 		if reason == retryRefused {
 			s.log.Error("the database refuses a batch; it is kept and tried again",
-				"batch", fmt.Sprintf("%016x", b.ID), "rows", len(p.rows), "attempt", failures+1, "error", err)
+				"batch", fmt.Sprintf("%016x", b.ID), "table", p.block.table(), "rows", p.toSend(), "attempt", failures+1, "error", err)
 			wait = s.retryMax
 		} else if time.Since(told) > tellEvery { // an outage of hours is no news each second
 			told = time.Now()
 			s.log.Warn("storing a batch failed; it is tried again",
-				"batch", fmt.Sprintf("%016x", b.ID), "rows", len(p.rows), "attempt", failures+1, "reason", reason, "error", err)
+				"batch", fmt.Sprintf("%016x", b.ID), "table", p.block.table(), "rows", p.toSend(), "attempt", failures+1, "reason", reason, "error", err)
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -224,15 +258,12 @@ func (s *Store) insert(ctx context.Context, ready *prepared, p *pending) (sent b
 	ctx = clickhouse.Context(ctx,
 		clickhouse.WithQueryID(p.query),
 		clickhouse.WithSettings(ready.caps.insertSettings(p)),
-		clickhouse.WithColumnNamesAndTypes(ready.columns))
-	batch, err := s.writer.PrepareBatch(ctx, insertStatement)
+		clickhouse.WithColumnNamesAndTypes(ready.columns[p.block.table()]))
+	batch, err := s.writer.PrepareBatch(ctx, insertStatement(p.block.table()))
 	if err != nil {
 		return false, err
 	}
-	encoder := s.encoders.Get().(*encoder)
-	err = encoder.appendTo(batch, p.batch, p.rows)
-	s.encoders.Put(encoder)
-	if err != nil {
+	if err := p.block.appendTo(s, batch, p.rows); err != nil {
 		batch.Abort()
 		return false, err
 	}
@@ -243,7 +274,61 @@ func (s *Store) insert(ctx context.Context, ready *prepared, p *pending) (sent b
 	return true, nil
 }
 
-var insertStatement = "INSERT INTO events (" + strings.Join(insertColumns(eventColumns()), ", ") + ")"
+func insertStatement(table string) string {
+	return "INSERT INTO " + table + " (" + strings.Join(insertColumns()[table], ", ") + ")"
+}
+
+// eventBlock is the events of one month.
+type eventBlock struct {
+	batch *event.Batch
+	rows  []int32 // indexes into batch.Events
+}
+
+func (b eventBlock) table() string    { return tableEvents }
+func (b eventBlock) month() int       { return dayOf(&b.batch.Events[b.rows[0]]).Month() }
+func (b eventBlock) size() int        { return len(b.rows) }
+func (b eventBlock) identity() string { return "toString(event_id)" }
+func (b eventBlock) key(i int) string {
+	return strconv.FormatUint(b.batch.Events[b.rows[i]].ID, 10)
+}
+
+func (b eventBlock) appendTo(s *Store, to driver.Batch, keep []int) error {
+	rows := b.rows
+	if keep != nil {
+		rows = make([]int32, len(keep))
+		for i, k := range keep {
+			rows[i] = b.rows[k]
+		}
+	}
+	e := s.encoders.Get().(*encoder)
+	defer s.encoders.Put(e)
+	return e.appendTo(to, b.batch, rows)
+}
+
+func (b eventBlock) where() (string, []any) {
+	first, last := event.Day(math.MaxUint16), event.Day(0)
+	sites := map[string]struct{}{}
+	for _, r := range b.rows {
+		e := &b.batch.Events[r]
+		first, last = min(first, dayOf(e)), max(last, dayOf(e))
+		sites[e.Site] = struct{}{}
+	}
+	return ofSites(sites, "day >= toDate(?) AND day <= toDate(?) AND batch_id = ?", uint16(first), uint16(last), b.batch.ID)
+}
+
+const maxSitesInQuestion = 200
+
+// ofSites adds to a condition that the site is one of those, where they are few.
+func ofSites(sites map[string]struct{}, condition string, args ...any) (string, []any) {
+	if len(sites) > maxSitesInQuestion {
+		return condition, args
+	}
+	var names []any
+	for s := range sites {
+		names = append(names, s)
+	}
+	return "site IN ? AND " + condition, append([]any{clickhouse.GroupSet{Value: names}}, args...)
+}
 
 // queryPrefix begins the id of each query that inserts rows of a batch, also in an
 // earlier process.
@@ -253,15 +338,13 @@ func queryPrefix(batch uint64) string { return fmt.Sprintf("footfall-insert-%016
 // server must neither queue nor split it.
 func (c capabilities) insertSettings(p *pending) clickhouse.Settings {
 	settings := clickhouse.Settings{
-		"max_insert_block_size": max(len(p.rows), 1<<20),
+		"max_insert_block_size": max(p.toSend(), 1<<20),
 	}
 	if c.asyncInserts {
 		settings["async_insert"] = 0
 	}
 	if c.deduplication {
-		settings["insert_deduplication_token"] = fmt.Sprintf("%016x-%d-%d", p.batch.ID, p.month(), p.token)
+		settings["insert_deduplication_token"] = fmt.Sprintf("%016x-%d-%d", p.batch.ID, p.block.month(), p.token)
 	}
 	return settings
 }
-
-func (p *pending) month() int { return dayOf(&p.batch.Events[p.all[0]]).Month() }

@@ -64,6 +64,7 @@ type app struct {
 	staff     *http.Server
 	control   *http.Server
 	files     *auth.Files
+	books     *booksWatch
 
 	public, private, socket net.Listener
 
@@ -83,6 +84,7 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger, now func() time.
 			}
 		}
 	}()
+	a.books = newBooksWatch(a.registry)
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	if a.lock, err = cfg.lockData(); err != nil {
@@ -178,6 +180,7 @@ func (a *app) newStaff() error {
 	login.HandleFunc("/logout", guard.Logout)
 	h, err := dashboard.New(dashboard.Options{
 		Reader: a.store, Sites: a.sites, Auth: guard, Login: login, Stats: api,
+		Foot: a.foot, Ledger: ledgerPages{a},
 		Metrics:   promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		ScriptTag: func(site string) string { return beacon.ScriptTag(a.publicURL(), site) },
 		PixelTag:  func(site string) string { return beacon.NoscriptTag(a.publicURL(), site) },
@@ -192,7 +195,10 @@ func (a *app) newStaff() error {
 		WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: errorLog,
 	}
 	// Whoever may open the socket owns the data directory, and needs no token.
-	a.control = &http.Server{Handler: api, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}
+	control := http.NewServeMux()
+	control.Handle("/api/", api)
+	control.HandleFunc("GET /ledger", a.serveLedger)
+	a.control = &http.Server{Handler: control, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}
 	return nil
 }
 
@@ -207,6 +213,7 @@ func (a *app) start(ctx context.Context) {
 		}
 	})
 	a.done.Go(func() { a.advanceKeys(ctx) })
+	a.done.Go(func() { a.watchBooks(ctx) })
 	a.done.Go(func() { logServe(a.log, "public", a.collector.Serve(a.public)) })
 	a.done.Go(func() { logServe(a.log, "staff", a.staff.Serve(a.private)) })
 	a.done.Go(func() { logServe(a.log, "control", a.control.Serve(a.socket)) })

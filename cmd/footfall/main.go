@@ -61,6 +61,7 @@ func commands() []command {
 		{name: "token", args: "add NAME | list | remove NAME", what: "tokens for the Stats API", run: runToken},
 		{name: "user", args: "add NAME | passwd NAME | list | remove NAME | link", what: "people who may log in", run: runUser},
 		{name: "query", args: "JSON", what: "answer a Stats API query", run: runQuery},
+		{name: "ledger", what: "what became of every hit, and whether the books balance", run: runLedger},
 		{name: "email", args: "pixel --site S --campaign C [--message M]", what: "make the pixel of an email", run: runEmail},
 		{name: "version", what: "print the version", run: runVersion},
 	}

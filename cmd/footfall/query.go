@@ -38,7 +38,7 @@ func runQuery(ctx context.Context, s streams, args []string) error {
 			return err
 		}
 	}
-	answer, status, err := askServe(ctx, cfg, body)
+	answer, status, err := askServe(ctx, cfg, http.MethodPost, "/api/v2/query", body)
 	if err != nil {
 		answer, status, err = askStore(ctx, s, cfg, body)
 	}
@@ -67,14 +67,14 @@ func errorText(answer []byte) string {
 }
 
 // askServe asks over the socket in the data directory. An error means that nobody is there.
-func askServe(ctx context.Context, c *Config, body []byte) ([]byte, int, error) {
+func askServe(ctx context.Context, c *Config, method, path string, body []byte) ([]byte, int, error) {
 	client := http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return engine.DialSocket(ctx, c.path("control.sock"))
 		},
 	}}
 	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://footfall/api/v2/query", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, "http://footfall"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, 0, err
 	}

@@ -165,6 +165,25 @@ func TestReadmeIsFinished(t *testing.T) {
 	}
 }
 
+// TestReadmeLedger: every column of the ledger is explained.
+func TestReadmeLedger(t *testing.T) {
+	ddl, err := os.ReadFile("../../store/migrations/0003_ledger.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(readme(t), "## The books")
+	section, _, _ = strings.Cut(section, "\n## ")
+	columns := regexp.MustCompile(`(?m)^    ([a-z_]+) +(?:\{string\}|DateTime|UInt)`).FindAllSubmatch(ddl, -1)
+	if len(columns) != 6 {
+		t.Fatalf("%d columns were found", len(columns))
+	}
+	for _, m := range columns {
+		if !strings.Contains(section, "`"+string(m[1])+"`") {
+			t.Errorf("README.md does not explain the column %s", m[1])
+		}
+	}
+}
+
 // TestReadmeTags: the tags shown are the ones that the program prints.
 func TestReadmeTags(t *testing.T) {
 	text := readme(t)

@@ -102,6 +102,55 @@ type soakLoad struct {
 	running sync.WaitGroup
 	mu      sync.Mutex
 	sent    []*soakHit
+	books   soakBooks
+}
+
+// soakBooks is what the senders know of the hits received, a hit for two sites being two.
+type soakBooks struct {
+	mu       sync.Mutex
+	attempts int            // whatever became of them
+	counted  int            // answered so
+	dropped  map[string]int // answered so, by the program's address: another for each start
+}
+
+// sendJunk sends what is not counted, for other reasons than the soak's hits.
+func (b *soakBooks) sendJunk(client *http.Client, v *victim, r *rand.Rand) {
+	base := v.base()
+	body, want, agent := `{"n":"pageview","u":"https://example.org/","d":"example.org"}`, "bot", "Googlebot/2.1 (+http://www.google.com/bot.html)"
+	if r.IntN(2) == 0 {
+		body, want, agent = `{"n":`, "", firefox
+	}
+	req, err := http.NewRequest("POST", base+"/api/event", strings.NewReader(body))
+	if base == "" || err != nil {
+		return
+	}
+	req.Header.Set("User-Agent", agent)
+	h := &soakHit{sites: []string{"one"}}
+	res, err := client.Do(req)
+	if err != nil {
+		b.note(h, base, "no answer")
+		return
+	}
+	res.Body.Close()
+	if got := res.Header.Get("X-Footfall-Dropped"); got != want || want == "" && res.StatusCode != 400 {
+		v.t.Errorf("junk: status %d, dropped %q, want %q", res.StatusCode, got, want)
+	}
+	b.note(h, base, "refused")
+}
+
+func (b *soakBooks) note(h *soakHit, base, how string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.dropped == nil {
+		b.dropped = map[string]int{}
+	}
+	b.attempts += len(h.sites)
+	switch how {
+	case "counted":
+		b.counted += len(h.sites)
+	case "duplicate", "refused":
+		b.dropped[base] += len(h.sites)
+	}
 }
 
 func newSoakLoad(v *victim, seed uint64) *soakLoad {
@@ -153,7 +202,10 @@ func (l *soakLoad) send(r *rand.Rand) {
 			h = l.newHit(r)
 			mine = append(mine, h)
 		}
-		answered := h.send(client, l.v)
+		answered := h.send(client, l.v, &l.books)
+		if r.IntN(10) == 0 {
+			l.books.sendJunk(client, l.v, r)
+		}
 		if !answered {
 			time.Sleep(20 * time.Millisecond) // there may be nobody
 		}
@@ -185,12 +237,15 @@ func (l *soakLoad) newHit(r *rand.Rand) *soakHit {
 }
 
 // send sends h once and notes the answer.
-func (h *soakHit) send(client *http.Client, v *victim) (answered bool) {
+func (h *soakHit) send(client *http.Client, v *victim, books *soakBooks) (answered bool) {
+	base := v.base()
 	note := func(counter *int, how string) {
 		*counter++
 		h.times = append(h.times, fmt.Sprintf("%s at %s", how, v.since()))
+		if base != "" {
+			books.note(h, base, how)
+		}
 	}
-	base := v.base()
 	if base == "" {
 		note(&h.unanswered, "nobody there")
 		return false

@@ -99,6 +99,7 @@ func searchCrashes(t *testing.T, kind string, seed uint64, lasts time.Duration) 
 
 	stored := v.stored()
 	v.checkReports(stored)
+	v.checkBooks(stored, load)
 	sum := judge(load.hits(), stored)
 	t.Logf("%s seed %d: %d acknowledged, %d refused, %d unanswered, %d resent; %d kills in %d starts (%d on a full disk ended); faults: %s; %d rows; lost %d, doubled %d, doubled by resending over a restart %d, wrong %d",
 		kind, seed, sum.acknowledged, sum.refused, sum.unanswered, sum.resent, v.kills(), v.launches, v.ended, v.counts(), len(stored),

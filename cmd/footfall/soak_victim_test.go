@@ -46,7 +46,8 @@ type victim struct {
 	happened chan fault // what the proxy did
 	applied  [faultKinds]int
 	diary    []string
-	ended    int // starts that a full disk did not allow
+	ended    int             // starts that a full disk did not allow
+	cramped  map[string]bool // addresses of processes whose disk was full at some time
 }
 
 func newVictim(t *testing.T, seed uint64) *victim {
@@ -193,6 +194,12 @@ func (v *victim) launch() {
 
 // keepRunning starts the program again if it has ended.
 func (v *victim) keepRunning() {
+	if v.wasFull && v.base() != "" {
+		if v.cramped == nil {
+			v.cramped = map[string]bool{}
+		}
+		v.cramped[v.base()] = true
+	}
 	select {
 	case <-v.dead:
 	default:

@@ -17,11 +17,12 @@ const maxGroup = 1 << 20
 // does the writing; others join until the leader's turn comes, so that the busier
 // the disk, the more records share a write and, with Sync 0, an fsync.
 type group struct {
-	buf  []byte
-	n    int // records in buf; guarded by Spool.mu
-	err  error
-	done sync.WaitGroup // until err is set
-	refs atomic.Int32   // appenders that still look at err
+	buf   []byte
+	n     int // records in buf, drops among them; guarded by Spool.mu
+	drops int
+	err   error
+	done  sync.WaitGroup // until err is set
+	refs  atomic.Int32   // appenders that still look at err
 }
 
 // Append writes e to the active segment. It returns once the bytes are in the kernel, so that they
@@ -33,35 +34,44 @@ type group struct {
 func (s *Spool) Append(e *event.Event) error {
 	g := s.groups.Get().(*group)
 	g.buf = appendRecord(g.buf[:0], e)
-	size := len(g.buf)
-	if size > frameHead+maxRecord {
+	if size := len(g.buf); size > frameHead+maxRecord {
 		s.groups.Put(g)
 		return fmt.Errorf("spool: an event of %d bytes is too large", size)
 	}
+	err := s.enter(g, 0, s.maxBytes)
+	if err != nil {
+		s.failed(err)
+	}
+	return err
+}
 
+// enter writes the one record in g, which is a drop or not, where the files stay below limit. g
+// is given back.
+func (s *Spool) enter(g *group, drops int, limit int64) error {
+	size := len(g.buf)
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		s.groups.Put(g)
 		return ErrClosed
 	}
-	if s.bytes.Load()+int64(size)+headerSize+footerSize > s.maxBytes {
+	if s.bytes.Load()+int64(size)+headerSize+footerSize > limit {
 		s.mu.Unlock()
 		s.groups.Put(g)
-		s.failed(ErrFull)
 		return ErrFull
 	}
 	s.bytes.Add(int64(size))
 	if c := s.joining; c != nil && len(c.buf)+size <= maxGroup {
 		c.buf = append(c.buf, g.buf...)
 		c.n++
+		c.drops += drops
 		c.refs.Add(1)
 		s.mu.Unlock()
 		s.groups.Put(g)
 		c.done.Wait()
 		return s.leave(c)
 	}
-	g.n, g.err = 1, nil
+	g.n, g.drops, g.err = 1, drops, nil
 	g.refs.Store(1)
 	g.done.Add(1)
 	s.joining = g
@@ -89,27 +99,28 @@ func (s *Spool) writeGroup(g *group) {
 	if s.joining == g {
 		s.joining = nil
 	}
-	n := g.n
+	n, drops := g.n, g.drops
 	s.mu.Unlock()
 	if s.ended {
 		g.err = ErrClosed
 	} else {
-		g.err = s.write(g.buf, n)
+		g.err = s.write(g.buf, n, drops)
 	}
 	if g.err != nil {
 		s.bytes.Add(-int64(len(g.buf)))
-		s.failed(g.err)
 		return
 	}
-	s.events.Add(int64(n))
-	s.appended.Add(uint64(n))
-	s.works()
+	if n > drops { // a drop may have used room that events have not
+		s.works()
+	}
+	s.settle()
 }
 
-// write adds frames of n events to the active segment, all or none of them. s.writing is held.
-func (s *Spool) write(frames []byte, n int) error {
-	if a := s.active; a != nil && a.events > 0 &&
-		(a.size+int64(len(frames)) > s.segmentBytes || a.events+n > s.segmentEvents || a.suspect.Load()) {
+// write adds frames of n records to the active segment, all or none of them, and counts them.
+// Some are drops. s.writing is held, and s.bytes has the frames.
+func (s *Spool) write(frames []byte, n, drops int) error {
+	if a := s.active; a != nil && a.records > 0 &&
+		(a.size+int64(len(frames)) > s.segmentBytes || a.records+n > s.segmentEvents || a.suspect.Load()) {
 		s.seal()
 	}
 	if s.active == nil {
@@ -129,9 +140,13 @@ func (s *Spool) write(frames []byte, n int) error {
 			return s.writeError("sync", err)
 		}
 	}
-	first := a.events == 0
+	first := a.records == 0
 	a.size += int64(len(frames))
-	a.events += n
+	a.records += n
+	a.drops += drops
+	s.events.Add(int64(n - drops))
+	s.drops.Add(int64(drops))
+	s.appended.Add(uint64(n - drops))
 	if first {
 		a.born = s.now()
 		s.activeSince.Store(a.born.UnixNano())

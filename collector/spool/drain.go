@@ -14,10 +14,10 @@ import (
 
 // Sink stores batches.
 type Sink interface {
-	// Write returns nil only when the batch is definitely stored; the spool then removes it. After
+	// Write returns nil only when the batch, events and drops, is definitely stored; the spool then removes it. After
 	// an error the same batch, with the same ID and Replayed set, is handed over
 	// again later. The batch and its Events belong to the spool again once Write returns;
-	// strings in them may be kept.
+	// strings in them may be kept. Some batches hold drops only.
 	Write(ctx context.Context, b *event.Batch) error
 }
 
@@ -92,8 +92,13 @@ func (s *Spool) oldest() (g *segment, last bool) {
 // is old enough. No timer runs while there is no event.
 func (s *Spool) waitForSegment(ctx context.Context) {
 	s.writing.Lock()
-	var due <-chan time.Time
-	if a := s.active; a != nil && a.events > 0 {
+	var due, again <-chan time.Time
+	if s.settle(); s.owing() { // there was no room for it, and nobody may come who makes a try of it
+		t := time.NewTimer(owedPause)
+		defer t.Stop()
+		again = t.C
+	}
+	if a := s.active; a != nil && a.records > 0 {
 		left := s.maxAge - s.now().Sub(a.born)
 		if left <= 0 {
 			s.seal()
@@ -108,6 +113,7 @@ func (s *Spool) waitForSegment(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 	case <-s.wake:
+	case <-again:
 	case <-due:
 		s.writing.Lock()
 		s.seal()
@@ -138,9 +144,18 @@ func (s *Spool) drain(ctx context.Context, g *segment, sink Sink) error {
 		s.metrics.errors.WithLabelValues("read").Inc()
 		return err
 	}
-	b := &event.Batch{ID: g.id, Events: slices.Grow(s.room[:0], min(g.events, len(data)/frameHead)), Replayed: g.replayed}
+	b := &event.Batch{ID: g.id, Events: slices.Grow(s.room[:0], min(g.records-g.drops, len(data)/frameHead)), Replayed: g.replayed}
 	unread := 0
 	scan(data, g.id, func(rec []byte) {
+		if event.IsDrop(rec) {
+			var d event.Drop
+			if d.Decode(stringOf(rec)) == nil {
+				b.Drops = append(b.Drops, d)
+			} else {
+				unread++
+			}
+			return
+		}
 		n := len(b.Events)
 		if n < cap(b.Events) {
 			b.Events = b.Events[:n+1] // has its Props to reuse
@@ -156,7 +171,8 @@ func (s *Spool) drain(ctx context.Context, g *segment, sink Sink) error {
 	if cap(b.Events) <= keepEvents {
 		s.room = b.Events
 	}
-	if len(b.Events) == 0 && unread > 0 {
+	found := len(b.Events) + len(b.Drops)
+	if found == 0 && unread > 0 {
 		// Its sums are right, so it is whole and was written by a version with another format.
 		if err := s.setAside(g, "its events have a form that this version does not know"); err != nil {
 			return err
@@ -164,13 +180,13 @@ func (s *Spool) drain(ctx context.Context, g *segment, sink Sink) error {
 		s.forget(g)
 		return nil
 	}
-	if len(b.Events) > 0 {
+	if found > 0 {
 		if err := sink.Write(ctx, b); err != nil {
 			g.replayed = true
 			return err
 		}
 	}
-	if lost := g.events - len(b.Events); lost > 0 {
+	if lost := g.records - found; lost > 0 {
 		s.lose(g, lost)
 	}
 	s.release(g)
@@ -232,7 +248,7 @@ func (s *Spool) Pending(fn func(*event.Event) error) error {
 			return err
 		}
 		scan(data, p.id, func(rec []byte) {
-			if err == nil && e.Decode(stringOf(rec)) == nil {
+			if err == nil && !event.IsDrop(rec) && e.Decode(stringOf(rec)) == nil {
 				err = fn(&e)
 			}
 		})

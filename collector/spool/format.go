@@ -14,8 +14,9 @@ import (
 //	header  "FFSPOOL" and the version byte 1; id, 8 bytes; created, Unix milliseconds, 8 bytes;
 //	        CRC-32C of those 24 bytes
 //	frame   sum, 4 bytes; word, 4 bytes: the payload's length, and the mark in the top byte; payload
-//	        once for each event: mark 0xf5, payload its binary form
-//	footer  a frame with mark 0xf6, payload the number of events, 8 bytes
+//	        once for each event or drop: mark 0xf5, payload its binary form
+//	footer  a frame with mark 0xf6, payload the number of these frames, 4 bytes, and how
+//	        many of them are drops, 4 bytes
 //
 // A frame's sum is CRC-32C over word and payload, begun from a value that depends on the segment's
 // random id and the frame's offset. So bytes that came in from outside cannot pass for a
@@ -56,8 +57,8 @@ func readHeader(s string) (id uint64, created time.Time, ok bool) {
 	return binary.LittleEndian.Uint64(b[8:]), time.UnixMilli(int64(binary.LittleEndian.Uint64(b[16:]))), true
 }
 
-// appendRecord appends e's frame, with its sum still open: see [stamp].
-func appendRecord(b []byte, e *event.Event) []byte {
+// appendRecord appends the frame of an event or a drop, with its sum still open: see [stamp].
+func appendRecord(b []byte, e interface{ AppendTo([]byte) []byte }) []byte {
 	start := len(b)
 	b = append(b, openHead...)
 	b = e.AppendTo(b)
@@ -65,22 +66,23 @@ func appendRecord(b []byte, e *event.Event) []byte {
 	return b
 }
 
-func appendFooter(b []byte, id uint64, offset int64, events int) []byte {
+func appendFooter(b []byte, id uint64, offset int64, records, drops int) []byte {
 	start := len(b)
 	b = append(b, openHead...)
-	b = binary.LittleEndian.AppendUint64(b, uint64(events))
+	b = binary.LittleEndian.AppendUint32(b, uint32(records))
+	b = binary.LittleEndian.AppendUint32(b, uint32(drops))
 	binary.LittleEndian.PutUint32(b[start+4:], footerMark<<24|8)
 	stamp(b[start:], id, offset)
 	return b
 }
 
 // readFooter reads the footer frame b, which stands at offset in segment id.
-func readFooter(b []byte, id uint64, offset int64) (events int, ok bool) {
+func readFooter(b []byte, id uint64, offset int64) (records, drops int, ok bool) {
 	if len(b) != footerSize || binary.LittleEndian.Uint32(b[4:]) != footerMark<<24|8 ||
 		crc32.Update(salt(id, offset), castagnoli, b[4:]) != binary.LittleEndian.Uint32(b) {
-		return 0, false
+		return 0, 0, false
 	}
-	return int(binary.LittleEndian.Uint64(b[frameHead:])), true
+	return int(binary.LittleEndian.Uint32(b[frameHead:])), int(binary.LittleEndian.Uint32(b[frameHead+4:])), true
 }
 
 // stamp fills in the sums of frames that will stand one after another from offset on in segment id.
@@ -125,7 +127,8 @@ type contents struct {
 	gaps    int  // places where damaged bytes were passed over
 	end     int  // behind the last whole frame: from here on the tail is torn
 	sealed  bool // there is a footer
-	count   int  // of events, by the footer
+	count   int  // of records, by the footer
+	drops   int  // whole ones among the records
 }
 
 // scan calls fn with each whole record of a segment, in order, up to the footer or the end. Damaged
@@ -149,10 +152,13 @@ func scan(data []byte, id uint64, fn func(rec []byte)) (c contents) {
 		switch {
 		case mark == recordMark:
 			c.records++
+			if event.IsDrop(payload) {
+				c.drops++
+			}
 			fn(payload)
 		case len(payload) == 8:
 			c.sealed = true
-			c.count = int(binary.LittleEndian.Uint64(payload))
+			c.count = int(binary.LittleEndian.Uint32(payload))
 			return c
 		}
 	}

@@ -29,7 +29,8 @@ func (s *Spool) recover() error {
 	}
 	slices.SortFunc(s.queue, func(a, b *segment) int { return cmp.Compare(a.seq, b.seq) })
 	for _, g := range s.queue {
-		s.events.Add(int64(g.events))
+		s.events.Add(int64(g.records - g.drops))
+		s.drops.Add(int64(g.drops))
 		s.bytes.Add(g.disk)
 	}
 	if len(s.queue) > 0 {
@@ -72,7 +73,7 @@ func (s *Spool) adopt(g *segment) error {
 		g.born = s.now() // the name has the id too
 	}
 	c := scan(data, g.id, func([]byte) {})
-	g.events = c.records
+	g.records, g.drops = c.records, c.drops
 	g.size, g.disk = int64(c.end), int64(c.end)
 	if !ok && c.records == 0 && len(data) > headerSize {
 		return s.setAside(g, "its first bytes are damaged and no event in it is whole")
@@ -132,12 +133,12 @@ func (s *Spool) adoptSealed(g *segment) bool {
 	if !ok {
 		return false
 	}
-	events, ok := readFooter(foot, id, size-footerSize)
-	if !ok || events == 0 {
+	records, drops, ok := readFooter(foot, id, size-footerSize)
+	if !ok || records == 0 || drops > records {
 		return false
 	}
 	g.id, g.born = id, born
-	g.size, g.disk, g.events = size, size, events
+	g.size, g.disk, g.records, g.drops = size, size, records, drops
 	return true
 }
 
@@ -154,7 +155,7 @@ func (s *Spool) finish(g *segment, size int) error {
 			return err
 		}
 	}
-	if _, err := f.WriteAt(appendFooter(nil, g.id, g.size, g.events), g.size); err != nil {
+	if _, err := f.WriteAt(appendFooter(nil, g.id, g.size, g.records, g.drops), g.size); err != nil {
 		return err
 	}
 	g.size += footerSize
@@ -179,7 +180,7 @@ func (s *Spool) lose(g *segment, events int) {
 // setAside renames a segment that this version cannot read, so that it neither blocks the others
 // nor is lost. It counts as corrupt.
 func (s *Spool) setAside(g *segment, why string) error {
-	s.metrics.corrupt.Add(float64(max(g.events, 1)))
+	s.metrics.corrupt.Add(float64(max(g.records, 1)))
 	to := g.name + asideSuffix
 	s.log.Error("spool: a segment cannot be read and is put aside: "+why+". If another version of footfall wrote it, start that one after renaming the file back; else remove it",
 		"segment", g.label(), "file", to)

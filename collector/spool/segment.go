@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"time"
+
+	"github.com/kantarainitiative/footfall/event"
 )
 
 // segment is one file. While it is active, Spool.writing guards it. Once it is queued it stays as it
@@ -18,9 +20,12 @@ type segment struct {
 	name     string // in the spool's folder
 	size     int64  // bytes that hold acknowledged events; what lies behind is not read
 	disk     int64  // bytes that count towards Options.MaxBytes, footer included
-	events   int
+	records  int    // events and drops
+	drops    int
 	born     time.Time // when the first event came
 	replayed bool
+
+	held map[event.Drop]uint64 // what is in it, once [Spool.Waiting] has counted it; Spool.counting guards it
 
 	file    file // nil once closed
 	dirty   bool // active only: written since the last sync
@@ -71,7 +76,7 @@ func (s *Spool) seal() {
 	}
 	s.active = nil
 	path := filepath.Join(s.dir, a.name)
-	if a.events == 0 {
+	if a.records == 0 {
 		a.file.Close()
 		if err := s.fs.Remove(path); err != nil {
 			s.trouble("remove", a, err)
@@ -99,7 +104,7 @@ func (s *Spool) seal() {
 // mark writes the footer and, only if that is whole, gives the file its final name. Nothing behind a footer is
 // read, so it also does away with a refused record that could not be cut off.
 func (s *Spool) mark(a *segment, path string) error {
-	if _, err := a.file.WriteAt(appendFooter(nil, a.id, a.size, a.events), a.size); err != nil {
+	if _, err := a.file.WriteAt(appendFooter(nil, a.id, a.size, a.records, a.drops), a.size); err != nil {
 		return errors.Join(err, a.file.Truncate(a.size))
 	}
 	a.disk += footerSize
@@ -140,7 +145,8 @@ func (s *Spool) forget(g *segment) {
 		}
 	}
 	s.mu.Unlock()
-	s.events.Add(-int64(g.events))
+	s.events.Add(-int64(g.records - g.drops))
+	s.drops.Add(-int64(g.drops))
 	s.bytes.Add(-g.disk)
 }
 

@@ -94,6 +94,7 @@ type Spool struct {
 	metrics       *metrics
 
 	events   atomic.Int64 // acknowledged and not stored
+	drops    atomic.Int64 // records of hits that were not counted, not stored
 	bytes    atomic.Int64 // of the files, and of records on their way to them
 	appended atomic.Uint64
 	failure  atomic.Pointer[failure]
@@ -124,6 +125,9 @@ type Spool struct {
 	cancelRun context.CancelFunc
 
 	room []event.Event // drain's, for the next segment's events
+
+	debts    debts
+	counting sync.Mutex // held by Waiting
 
 	closeOnce sync.Once
 	closeErr  error
@@ -276,9 +280,13 @@ func (s *Spool) close(ctx context.Context) error {
 	s.mu.Unlock()
 	close(s.closing)
 	s.writing.Lock()
+	s.settle()
 	s.ended = true
 	s.seal()
 	s.writing.Unlock()
+	if n := s.owedHits(); n > 0 {
+		s.log.Error("spool: there was no room to note hits that were refused; they are missing in the ledger", "hits", n)
+	}
 
 	s.mu.Lock()
 	s.finished = true
@@ -310,11 +318,11 @@ func (s *Spool) close(ctx context.Context) error {
 	s.mu.Lock()
 	left := 0
 	for _, g := range s.queue {
-		left += g.events
+		left += g.records
 	}
 	s.mu.Unlock()
 	if left > 0 {
-		s.log.Info("spool: closed, events wait on disk for the next start", "events", left)
+		s.log.Info("spool: closed, records wait on disk for the next start", "records", left)
 	}
 	err := s.fs.SyncDir(s.dir)
 	s.metrics.unregister()

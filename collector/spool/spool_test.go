@@ -148,7 +148,7 @@ func (m *memory) Write(ctx context.Context, b *event.Batch) error {
 	if m.fail != nil {
 		return m.fail
 	}
-	kept := event.Batch{ID: b.ID, Replayed: b.Replayed}
+	kept := event.Batch{ID: b.ID, Replayed: b.Replayed, Drops: append([]event.Drop(nil), b.Drops...)}
 	for _, e := range b.Events {
 		e.Props = append([]event.Prop(nil), e.Props...)
 		kept.Events = append(kept.Events, e)

@@ -25,7 +25,7 @@ func (open) Allowed(*http.Request, string) bool     { return true }
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:8099", "address to serve on")
-	state := flag.String("state", "", "empty, quiet or down")
+	state := flag.String("state", "", "empty, quiet, down or off")
 	flag.Parse()
 	reader := &fake.Store{Here: 14, Empty: *state == "empty", Quiet: *state == "quiet"}
 	if *state == "down" {
@@ -55,7 +55,7 @@ func main() {
 		PixelTag: func(site string) string {
 			return `<noscript><img src="https://stats.example.org/ff.gif?d=` + site + `" alt=""></noscript>`
 		},
-		Auth: open{}, Log: slog.Default(), Foot: Foot,
+		Auth: open{}, Log: slog.Default(), Foot: Foot, Ledger: &fake.Books{Now: time.Now, Off: *state == "off"},
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "preview:", err)

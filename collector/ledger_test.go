@@ -1,0 +1,85 @@
+package collector
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/kantarainitiative/footfall/beacon/email"
+	"github.com/kantarainitiative/footfall/event"
+)
+
+// TestEveryReasonIsNoted sends one hit of each fate and looks at what is noted of it: the
+// site, the minute and the reason, before the answer.
+func TestEveryReasonIsNoted(t *testing.T) {
+	r := newRig(t)
+	token, err := r.key.SealOpen(email.Open{Site: "example.org", Campaign: "c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hit := func(site string) string { return `{"n":"pageview","u":"https://` + site + `/","d":"` + site + `"}` }
+	const none = event.UnknownSite
+	noted := map[string]bool{}
+	for _, c := range []struct {
+		name    string
+		send    func()
+		events  int
+		site    string
+		reasons string // of the drops, in order
+	}{
+		{"counted", func() { r.post(t, hit("example.org")) }, 1, "", ""},
+		{"open", func() { r.do(t, "GET", "/o/"+token+".gif", "") }, 1, "", ""},
+		{"not configured", func() { r.post(t, hit("nobody.example")) }, 0, none, "site"},
+		{"another host", func() { r.post(t, `{"n":"pageview","u":"https://elsewhere.example/","d":"shop.example"}`) }, 0, "shop.example", "host"},
+		{"do not track", func() { r.post(t, hit("quiet.example"), "DNT: 1") }, 0, "quiet.example", "dnt"},
+		{"prefetch", func() { r.post(t, hit("example.org"), "Sec-Purpose: prefetch") }, 0, "example.org", "prefetch"},
+		{"robot", func() { r.post(t, hit("example.org"), "User-Agent: "+google) }, 0, "example.org", "bot"},
+		{"robot at www.", func() { r.post(t, hit("www.example.org"), "User-Agent: "+google) }, 0, "example.org", "bot"},
+		{"spam", func() {
+			r.post(t, `{"n":"pageview","u":"https://example.org/","d":"example.org","r":"https://semalt.com/"}`)
+		}, 0, "example.org", "spam"},
+		{"sent again", func() {
+			again := `{"n":"pageview","u":"https://example.org/","d":"example.org","id":"e1"}`
+			r.post(t, again)
+			r.post(t, again)
+		}, 1, "example.org", "duplicate"},
+		{"broken", func() { r.post(t, `{"n":`) }, 0, none, "malformed"},
+		{"compressed", func() { r.post(t, hit("example.org"), "Content-Encoding: gzip") }, 0, none, "malformed"},
+		{"pixel without a page", func() { r.do(t, "GET", "/ff.gif?d=example.org", "") }, 0, none, "malformed"},
+		{"another token", func() { r.do(t, "GET", "/o/abc.gif", "") }, 0, none, "malformed"},
+		{"too large", func() { r.post(t, strings.Repeat("x", maxBody+1)) }, 0, none, "too_large"},
+		{"full", func() {
+			r.spool.fail = func(*event.Event) error { return errors.New("full") }
+			r.post(t, hit("example.org"))
+			r.spool.fail = nil
+		}, 0, "example.org", "full"},
+		{"two sites", func() {
+			r.post(t, `{"n":"pageview","u":"https://example.org/","d":"example.org,nobody.example,deaf.example"}`)
+		}, 2, none, "site"},
+		{"looked at by nobody", func() { r.do(t, "HEAD", "/ff.gif?d=example.org", "") }, 0, "", ""},
+		{"no hit", func() { r.do(t, "GET", "/api/event", ""); r.do(t, "GET", "/ff.js", ""); r.do(t, "GET", "/nothing", "") }, 0, "", ""},
+	} {
+		c.send()
+		if got := len(r.spool.take(t)); got != c.events {
+			t.Errorf("%s: %d events, want %d", c.name, got, c.events)
+		}
+		var want []event.Drop
+		if c.reasons != "" {
+			want = append(want, event.Drop{Site: c.site, Minute: noon.Unix() / 60, Reason: c.reasons, Count: 1})
+		}
+		if got := r.spool.takeDrops(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: noted %+v, want %+v", c.name, got, want)
+		}
+		noted[c.reasons] = true
+	}
+	for _, reason := range reasonNames {
+		if !noted[reason] {
+			t.Errorf("no case ends with %q", reason)
+		}
+	}
+	if len(reasonNames) != int(reasons) {
+		t.Error(fmt.Sprint(reasonNames))
+	}
+}

@@ -1,0 +1,120 @@
+package store
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/kantarainitiative/footfall/event"
+)
+
+// outcomeCounted is the outcome of hits that are events; all others are reasons.
+const outcomeCounted = "counted"
+
+// ledgerBlock is what a batch says of the hits of one month.
+type ledgerBlock struct {
+	batch uint64
+	lines []event.Drop // in the order of the sort key, no two of the same site, minute and reason
+}
+
+// ledgerBlocks counts the hits of a batch, its events as well, earliest month first.
+func ledgerBlocks(b *event.Batch) []block {
+	sums := map[event.Drop]uint64{}
+	var last event.Drop // most events are of the same minute and site as the one before
+	var n uint64
+	for i := range b.Events {
+		d := event.Drop{Site: b.Events[i].Site, Minute: event.MinuteOf(b.Events[i].Time), Reason: outcomeCounted}
+		if d != last {
+			if n > 0 {
+				sums[last] += n
+			}
+			last, n = d, 0
+		}
+		n++
+	}
+	if n > 0 {
+		sums[last] += n
+	}
+	for _, d := range b.Drops {
+		n := d.Count
+		d.Count = 0
+		d.Minute = event.MinuteOf(d.Minute * 60)
+		sums[d] += n
+	}
+	lines := make([]event.Drop, 0, len(sums))
+	for d, n := range sums {
+		d.Count = n
+		lines = append(lines, d)
+	}
+	slices.SortFunc(lines, func(a, b event.Drop) int {
+		return cmp.Or(cmp.Compare(monthOf(a.Minute), monthOf(b.Minute)),
+			strings.Compare(a.Site, b.Site), cmp.Compare(a.Minute, b.Minute), strings.Compare(a.Reason, b.Reason))
+	})
+	var all []block
+	for len(lines) > 0 {
+		end := slices.IndexFunc(lines, func(d event.Drop) bool { return monthOf(d.Minute) != monthOf(lines[0].Minute) })
+		if end < 0 {
+			end = len(lines)
+		}
+		all = append(all, ledgerBlock{b.ID, lines[:end]})
+		lines = lines[end:]
+	}
+	return all
+}
+
+func minuteTime(minute int64) time.Time { return time.Unix(minute*60, 0).UTC() }
+
+func monthOf(minute int64) int { return event.DayOf(minuteTime(minute)).Month() }
+
+func (b ledgerBlock) table() string { return tableLedger }
+func (b ledgerBlock) month() int    { return monthOf(b.lines[0].Minute) }
+func (b ledgerBlock) size() int     { return len(b.lines) }
+
+func (b ledgerBlock) identity() string {
+	return "concat(site, ' ', toString(toUInt32(minute)), ' ', outcome)"
+}
+
+func (b ledgerBlock) key(i int) string {
+	d := &b.lines[i]
+	return d.Site + " " + strconv.FormatInt(d.Minute*60, 10) + " " + d.Reason
+}
+
+func (b ledgerBlock) where() (string, []any) {
+	sites := map[string]struct{}{}
+	first, last := b.lines[0].Minute, b.lines[0].Minute
+	for i := range b.lines {
+		d := &b.lines[i]
+		first, last = min(first, d.Minute), max(last, d.Minute)
+		sites[d.Site] = struct{}{}
+	}
+	return ofSites(sites, "minute >= toDateTime(?) AND minute <= toDateTime(?) AND batch_id = ?", uint32(first*60), uint32(last*60), b.batch)
+}
+
+func (b ledgerBlock) appendTo(s *Store, to driver.Batch, keep []int) error {
+	now := s.now().Truncate(time.Second)
+	row := func(d *event.Drop) error {
+		if err := to.Append(d.Site, minuteTime(d.Minute), d.Reason, d.Count, now, b.batch); err != nil {
+			return fmt.Errorf("%w: %w", errTable, err)
+		}
+		return nil
+	}
+	if keep == nil {
+		for i := range b.lines {
+			if err := row(&b.lines[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, i := range keep {
+		if err := row(&b.lines[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
