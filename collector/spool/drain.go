@@ -186,8 +186,8 @@ func (s *Spool) drain(ctx context.Context, g *segment, sink Sink) error {
 			return err
 		}
 	}
-	if lost := g.records - found; lost > 0 {
-		s.lose(g, lost)
+	if g.records > found {
+		s.lose(g, max(g.records-g.drops-len(b.Events), 0), max(g.drops-len(b.Drops), 0))
 	}
 	s.release(g)
 	return nil

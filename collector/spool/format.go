@@ -123,12 +123,13 @@ func frameAt(data []byte, id uint64, offset int) (mark byte, payload []byte, ok 
 
 // contents tells what a scan found in a segment's bytes.
 type contents struct {
-	records int  // whole ones
-	gaps    int  // places where damaged bytes were passed over
-	end     int  // behind the last whole frame: from here on the tail is torn
-	sealed  bool // there is a footer
-	count   int  // of records, by the footer
-	drops   int  // whole ones among the records
+	records    int  // whole ones
+	gaps       int  // places where damaged bytes were passed over
+	end        int  // behind the last whole frame: from here on the tail is torn
+	sealed     bool // there is a footer
+	count      int  // of records, by the footer
+	drops      int  // whole ones among the records
+	countDrops int  // of drops, by the footer
 }
 
 // scan calls fn with each whole record of a segment, in order, up to the footer or the end. Damaged
@@ -158,7 +159,7 @@ func scan(data []byte, id uint64, fn func(rec []byte)) (c contents) {
 			fn(payload)
 		case len(payload) == 8:
 			c.sealed = true
-			c.count = int(binary.LittleEndian.Uint32(payload))
+			c.count, c.countDrops = int(binary.LittleEndian.Uint32(payload)), int(binary.LittleEndian.Uint32(payload[4:]))
 			return c
 		}
 	}

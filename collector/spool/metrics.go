@@ -6,9 +6,10 @@ import (
 
 // metrics of one spool.
 type metrics struct {
-	torn    prometheus.Counter
-	corrupt prometheus.Counter
-	errors  *prometheus.CounterVec // by op
+	torn         prometheus.Counter
+	corrupt      prometheus.Counter
+	corruptDrops prometheus.Counter
+	errors       *prometheus.CounterVec // by op
 
 	reg prometheus.Registerer
 	all []prometheus.Collector
@@ -21,6 +22,8 @@ func newMetrics(s *Spool, reg prometheus.Registerer) (*metrics, error) {
 			Help: "Segments found cut short at start."}),
 		corrupt: prometheus.NewCounter(prometheus.CounterOpts{Name: "footfall_spool_corrupt_total",
 			Help: "Events lost to damage of segment files; where that cannot be known, damaged places."}),
+		corruptDrops: prometheus.NewCounter(prometheus.CounterOpts{Name: "footfall_spool_corrupt_drops_total",
+			Help: "Notes of hits that were not counted, lost to damage of segment files."}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "footfall_spool_errors_total",
 			Help: "Errors of the file system, by what was tried."}, []string{"op"}),
 		reg: reg,
@@ -28,7 +31,7 @@ func newMetrics(s *Spool, reg prometheus.Registerer) (*metrics, error) {
 	for _, op := range []string{"create", "write", "truncate", "sync", "seal", "read", "remove"} {
 		m.errors.WithLabelValues(op)
 	}
-	m.all = []prometheus.Collector{m.torn, m.corrupt, m.errors,
+	m.all = []prometheus.Collector{m.torn, m.corrupt, m.corruptDrops, m.errors,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "footfall_spool_events",
 			Help: "Events acknowledged and not stored yet."}, func() float64 { return float64(s.events.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "footfall_spool_drops",

@@ -86,8 +86,8 @@ func (s *Spool) adopt(g *segment) error {
 		s.log.Warn("spool: a segment ended in the middle of a record, which was never acknowledged unless the machine stopped too; the rest is kept",
 			"segment", g.label(), "bytes", torn, "events", c.records)
 	}
-	if lost := c.lost(); lost > 0 {
-		s.lose(g, lost)
+	if events, drops := c.lost(); events+drops > 0 {
+		s.lose(g, events, drops)
 	}
 	if c.records == 0 {
 		s.log.Info("spool: a segment without events is removed", "segment", g.label())
@@ -102,12 +102,13 @@ func (s *Spool) adopt(g *segment) error {
 	return nil
 }
 
-// lost is how many acknowledged events are missing: exact if the footer is there.
-func (c contents) lost() int {
+// lost is how many acknowledged events and how many drops are missing: exact if the footer is
+// there, else each damaged place counts as an event.
+func (c contents) lost() (events, drops int) {
 	if c.sealed {
-		return c.count - c.records
+		return max(c.count-c.countDrops-(c.records-c.drops), 0), max(c.countDrops-c.drops, 0)
 	}
-	return c.gaps
+	return c.gaps, 0
 }
 
 // adoptSealed tells from header and footer whether a sealed segment is complete; its records
@@ -171,10 +172,11 @@ func (s *Spool) finish(g *segment, size int) error {
 	return s.fs.SyncDir(s.dir)
 }
 
-// lose counts and logs acknowledged events that are gone.
-func (s *Spool) lose(g *segment, events int) {
+// lose counts and logs acknowledged events, and notes of hits that were not counted, that are gone.
+func (s *Spool) lose(g *segment, events, drops int) {
 	s.metrics.corrupt.Add(float64(events))
-	s.log.Error("spool: a segment is damaged, events in it are lost; the others are kept", "segment", g.label(), "lost", events)
+	s.metrics.corruptDrops.Add(float64(drops))
+	s.log.Error("spool: a segment is damaged, events in it are lost; the others are kept", "segment", g.label(), "lost", events, "lost_drops", drops)
 }
 
 // setAside renames a segment that this version cannot read, so that it neither blocks the others
