@@ -14,7 +14,8 @@ import (
 // TestEveryReasonIsNoted sends one hit of each fate and looks at what is noted of it: the
 // site, the minute and the reason, before the answer.
 func TestEveryReasonIsNoted(t *testing.T) {
-	r := newRig(t)
+	const limit = 20
+	r := newRig(t, func(o *Options) { o.RateLimit = limit })
 	token, err := r.key.SealOpen(email.Open{Site: "example.org", Campaign: "c"})
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +59,11 @@ func TestEveryReasonIsNoted(t *testing.T) {
 		{"two sites", func() {
 			r.post(t, `{"n":"pageview","u":"https://example.org/","d":"example.org,nobody.example,deaf.example"}`)
 		}, 2, none, "site"},
+		{"more than one network may send", func() {
+			for range limit + 1 {
+				r.post(t, hit("example.org"), "X-Forwarded-For: 198.51.100.7")
+			}
+		}, limit, "example.org", "rate"},
 		{"looked at by nobody", func() { r.do(t, "HEAD", "/ff.gif?d=example.org", "") }, 0, "", ""},
 		{"no hit", func() { r.do(t, "GET", "/api/event", ""); r.do(t, "GET", "/ff.js", ""); r.do(t, "GET", "/nothing", "") }, 0, "", ""},
 	} {
