@@ -96,9 +96,13 @@ func (b ledgerBlock) where() (string, []any) {
 }
 
 func (b ledgerBlock) appendTo(s *Store, to driver.Batch, keep []int) error {
-	now := s.now().Truncate(time.Second)
+	at := s.storedAt()
+	if at.IsZero() {
+		at = time.Unix(0, 0) // before every minute, so late for none
+	}
+	at = at.UTC().Truncate(time.Second)
 	row := func(d *event.Drop) error {
-		if err := to.Append(d.Site, minuteTime(d.Minute), d.Reason, d.Count, now, b.batch); err != nil {
+		if err := to.Append(d.Site, minuteTime(d.Minute), d.Reason, d.Count, at, b.batch); err != nil {
 			return fmt.Errorf("%w: %w", errTable, err)
 		}
 		return nil

@@ -29,6 +29,7 @@ type Options struct {
 	Engine Engine // an engine. Exactly one of the two is set
 
 	Now        func() time.Time      // nil: time.Now
+	StoredAt   func() time.Time      // what the ledger says of when a batch came; nil: Now. The zero time: it is not known
 	Log        *slog.Logger          // nil: nothing is logged
 	Registerer prometheus.Registerer // nil: metrics are not exported
 
@@ -59,6 +60,7 @@ const (
 // It holds no password in a form that can be printed.
 type Store struct {
 	now        func() time.Time
+	storedAt   func() time.Time
 	log        *slog.Logger
 	onStored   func(*event.Batch)
 	migrations []migration
@@ -126,6 +128,7 @@ func open(o Options, migrations []migration) (*Store, error) {
 	withContext(opt)
 	s := &Store{
 		now:           o.Now,
+		storedAt:      o.StoredAt,
 		log:           o.Log,
 		onStored:      o.OnStored,
 		migrations:    migrations,
@@ -141,6 +144,9 @@ func open(o Options, migrations []migration) (*Store, error) {
 	}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	if s.storedAt == nil {
+		s.storedAt = s.now
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -72,9 +72,17 @@ type app struct {
 	done       sync.WaitGroup
 }
 
+// clocks are where the program takes the time from: now is everybody's. The demo's runs ahead of the
+// database, so it has another for what the ledger says of when a batch was stored.
+type clocks struct {
+	now    func() time.Time
+	stored func() time.Time // nil: now
+}
+
 // newApp opens every part and binds the listeners; nothing is served yet. What was opened
 // is closed again when a later part fails. The end of ctx ends every wait and is no error.
-func newApp(ctx context.Context, cfg *Config, log *slog.Logger, now func() time.Time) (_ *app, err error) {
+func newApp(ctx context.Context, cfg *Config, log *slog.Logger, t clocks) (_ *app, err error) {
+	now := t.now
 	a := &app{cfg: cfg, started: cfg, log: log, now: now, registry: prometheus.NewRegistry()}
 	var opened []func()
 	defer func() {
@@ -119,7 +127,7 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger, now func() time.
 	if err != nil {
 		return nil, err
 	}
-	if a.store, err = openStore(ctx, cfg, log, now, a.registry); err != nil {
+	if a.store, err = openStore(ctx, cfg, log, t, a.registry); err != nil {
 		return nil, err
 	}
 	opened = append(opened, func() { a.store.close(context.Background()) })

@@ -19,13 +19,24 @@ import (
 
 // demoClock is the program's one clock, which the demo sets while it fills the past. It
 // then follows the machine's.
-type demoClock struct{ at atomic.Int64 } // Unix nanoseconds; 0: the machine's
+type demoClock struct {
+	at      atomic.Int64 // Unix nanoseconds; 0: the machine's
+	filling atomic.Bool
+}
 
 func (c *demoClock) now() time.Time {
 	if at := c.at.Load(); at != 0 {
 		return time.Unix(0, at)
 	}
 	return time.Now()
+}
+
+// stored is when a batch is stored: not known while hours pass within milliseconds.
+func (c *demoClock) stored() time.Time {
+	if c.filling.Load() {
+		return time.Time{}
+	}
+	return c.now()
 }
 
 // runDemo fills a site with invented traffic through the real path (every hit is a request to
@@ -60,10 +71,11 @@ func runDemo(ctx context.Context, s streams, args []string) error {
 	begin := now.AddDate(0, 0, -*days).Truncate(time.Hour)
 	if !filled {
 		clock.at.Store(begin.UnixNano())
+		clock.filling.Store(true)
 	}
 	hup := catchReload()
 	defer signal.Stop(hup)
-	a, err := newApp(ctx, cfg, log, clock.now)
+	a, err := newApp(ctx, cfg, log, clocks{clock.now, clock.stored})
 	if err != nil {
 		return err
 	}
@@ -77,7 +89,15 @@ func runDemo(ctx context.Context, s streams, args []string) error {
 		}
 	}
 	clock.at.Store(0)
-	if err != nil || *fill || ctx.Err() != nil {
+	if err == nil && !filled {
+		d.drain(ctx)
+	}
+	if *fill { // the last of it is stored by the stop
+		a.stop()
+		return err
+	}
+	clock.filling.Store(false)
+	if err != nil || ctx.Err() != nil {
 		a.stop()
 		return err
 	}
@@ -140,6 +160,18 @@ func (d *demo) fill(ctx context.Context, progress io.Writer, from, to time.Time)
 	}
 	fmt.Fprintf(progress, "\r  done: %d hits%20s\n", d.sent, "")
 	return nil
+}
+
+// drain waits until what was filled is stored, a minute at the most.
+func (d *demo) drain(ctx context.Context) {
+	t := time.NewTicker(50 * time.Millisecond)
+	defer t.Stop()
+	for range 1200 {
+		if d.app.spool.Status().Events == 0 || ctx.Err() != nil {
+			return
+		}
+		<-t.C
+	}
 }
 
 func (d *demo) enqueue(from, to time.Time) {

@@ -352,6 +352,9 @@ func TestDemo(t *testing.T) {
 	if len(days) < 3 {
 		t.Errorf("days: %v", days)
 	}
+	if _, errs, status := footfall(t, "", "ledger", "--data", data, "--config", writeConfig(t, "sites: [{domain: demo.example}]")); status != 0 {
+		t.Errorf("the demo's books: status %d: %s", status, errs)
+	}
 	for day, m := range days {
 		if m[0] < 1 || m[1] < m[0] {
 			t.Errorf("%s: %v visitors and page views", day, m)

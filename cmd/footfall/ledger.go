@@ -264,7 +264,7 @@ func withStore(ctx context.Context, s streams, c *Config, do func(*storeConn, *s
 		return err
 	}
 	defer lock.unlock()
-	st, err := openStore(ctx, c, log, time.Now, prometheus.NewRegistry())
+	st, err := openStore(ctx, c, log, clocks{now: time.Now}, prometheus.NewRegistry())
 	if err != nil {
 		return err
 	}

@@ -97,7 +97,7 @@ func askStore(ctx context.Context, s streams, c *Config, body []byte) ([]byte, i
 		}
 		defer lock.unlock()
 	}
-	st, err := openStore(ctx, c, log, time.Now, prometheus.NewRegistry())
+	st, err := openStore(ctx, c, log, clocks{now: time.Now}, prometheus.NewRegistry())
 	if err != nil {
 		return nil, 0, err
 	}

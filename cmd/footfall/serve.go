@@ -68,7 +68,7 @@ func runServe(ctx context.Context, s streams, args []string) error {
 	}
 	hup := catchReload()
 	defer signal.Stop(hup)
-	a, err := newApp(ctx, cfg, log, time.Now)
+	a, err := newApp(ctx, cfg, log, clocks{now: time.Now})
 	if err != nil {
 		return err
 	}

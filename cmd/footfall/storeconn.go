@@ -24,8 +24,8 @@ type storeConn struct {
 
 // openStore opens the configured store. Neither a server that is down nor an engine that is
 // still starting is an error: hits wait in the spool.
-func openStore(ctx context.Context, c *Config, log *slog.Logger, now func() time.Time, reg prometheus.Registerer) (*storeConn, error) {
-	o := store.Options{Now: now, Log: log, Registerer: reg}
+func openStore(ctx context.Context, c *Config, log *slog.Logger, t clocks, reg prometheus.Registerer) (*storeConn, error) {
+	o := store.Options{Now: t.now, StoredAt: t.stored, Log: log, Registerer: reg}
 	sc := &storeConn{}
 	if c.Store.embedded() {
 		lib, err := engine.FindLibrary()
