@@ -10,8 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -28,7 +26,6 @@ import (
 	"github.com/kantarainitiative/footfall/dashboard"
 	"github.com/kantarainitiative/footfall/dashboard/auth"
 	"github.com/kantarainitiative/footfall/dashboard/statsapi"
-	"github.com/kantarainitiative/footfall/event"
 	"github.com/kantarainitiative/footfall/store/engine"
 )
 
@@ -37,10 +34,6 @@ const (
 	intakeTimeout = 2 * time.Second // for requests under way
 	flushTimeout  = 4 * time.Second // for what the spool still holds; the rest waits on disk
 	closeTimeout  = 2 * time.Second // for the store and its engine
-	// restoreTimeout bounds the wait for the store at start: visits that cannot be
-	// restored begin anew, and hits must not wait for a database.
-	restoreTimeout = 5 * time.Second
-	restoreRetry   = 200 * time.Millisecond // doubled each time
 )
 
 // app is a running Footfall: the parts along the path of a hit, and the staff's side.
@@ -246,51 +239,6 @@ func (l serverLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// restore gives the collector the visits that may go on and the ids that may come again: from the
-// store what is stored, from the spool what is not yet. A store that does not answer in time is asked
-// on while hits are taken already: they must not wait for it.
-func (a *app) restore(ctx context.Context) {
-	first, cancel := context.WithTimeout(ctx, restoreTimeout)
-	defer cancel()
-	if !a.restoreStored(first) && ctx.Err() == nil {
-		a.log.Warn("the store does not answer yet: visits under way are restored when it does")
-		a.done.Go(func() { a.restoreStored(ctx) })
-	}
-	n := 0
-	if err := a.spool.Pending(func(e *event.Event) error {
-		a.collector.Restore(e)
-		n++
-		return nil
-	}); err != nil {
-		a.log.Warn("visits that wait in the spool could not be read", "error", err)
-	}
-	a.log.Info("visits restored from the spool", "events", n)
-}
-
-// restoreStored asks the store until it has answered or ctx ends.
-func (a *app) restoreStored(ctx context.Context) bool {
-	for wait := restoreRetry; ; wait = min(2*wait, restoreTimeout) {
-		n := 0
-		err := a.store.Recent(ctx, a.now().Add(-collector.VisitMemory), func(e *event.Event) error {
-			a.collector.Restore(e)
-			n++
-			return nil
-		})
-		if err == nil {
-			a.log.Info("visits restored", "events", n)
-			return true
-		}
-		a.log.Debug("the store did not tell the recent events", "error", err)
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return false
-		case <-t.C:
-		}
-	}
-}
-
 // advanceKeys moves the keys on when a date is over, hits or not: what was said to be
 // erased at an hour is erased at that hour.
 func (a *app) advanceKeys(ctx context.Context) {
@@ -401,42 +349,4 @@ func (a *app) zones() (out []*time.Location) {
 		out = append(out, s.Timezone.Location)
 	}
 	return out
-}
-
-func listen(setting, addr string) (net.Listener, error) {
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", setting, err)
-	}
-	return ln, nil
-}
-
-// openGeo opens the configured file, or the one that make set up; nil if there is none.
-func openGeo(c *Config) (*classify.Geo, error) {
-	path := c.GeoIP
-	if path == "" {
-		if path = findPart("country.mmdb"); path == "" {
-			return nil, nil
-		}
-	}
-	g, err := classify.OpenGeo(path)
-	if err != nil {
-		return nil, fmt.Errorf("geoip: %w", err)
-	}
-	return g, nil
-}
-
-// findPart looks for a file that make set up: below .parts here, or beside the binary.
-func findPart(name string) string {
-	places := []string{".parts/" + name}
-	if exe, err := os.Executable(); err == nil {
-		dir := filepath.Dir(exe)
-		places = append(places, dir+"/"+name, dir+"/.parts/"+name, filepath.Dir(dir)+"/.parts/"+name)
-	}
-	for _, p := range places {
-		if fi, err := os.Stat(p); err == nil && fi.Mode().IsRegular() {
-			return p
-		}
-	}
-	return ""
 }

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/kantarainitiative/footfall/collector"
+	"github.com/kantarainitiative/footfall/event"
+)
+
+const (
+	// restoreTimeout bounds the wait for the store at start: visits that cannot be
+	// restored begin anew, and hits must not wait for a database.
+	restoreTimeout = 5 * time.Second
+	restoreRetry   = 200 * time.Millisecond // doubled each time
+)
+
+// restore gives the collector the visits that may go on and the ids that may come again: from the
+// store what is stored, from the spool what is not yet. A store that does not answer in time is asked
+// on while hits are taken already: they must not wait for it.
+func (a *app) restore(ctx context.Context) {
+	first, cancel := context.WithTimeout(ctx, restoreTimeout)
+	defer cancel()
+	if !a.restoreStored(first) && ctx.Err() == nil {
+		a.log.Warn("the store does not answer yet: visits under way are restored when it does")
+		a.done.Go(func() { a.restoreStored(ctx) })
+	}
+	n := 0
+	if err := a.spool.Pending(func(e *event.Event) error {
+		a.collector.Restore(e)
+		n++
+		return nil
+	}); err != nil {
+		a.log.Warn("visits that wait in the spool could not be read", "error", err)
+	}
+	a.log.Info("visits restored from the spool", "events", n)
+}
+
+// restoreStored asks the store until it has answered or ctx ends.
+func (a *app) restoreStored(ctx context.Context) bool {
+	for wait := restoreRetry; ; wait = min(2*wait, restoreTimeout) {
+		n := 0
+		err := a.store.Recent(ctx, a.now().Add(-collector.VisitMemory), func(e *event.Event) error {
+			a.collector.Restore(e)
+			n++
+			return nil
+		})
+		if err == nil {
+			a.log.Info("visits restored", "events", n)
+			return true
+		}
+		a.log.Debug("the store did not tell the recent events", "error", err)
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return false
+		case <-t.C:
+		}
+	}
+}
