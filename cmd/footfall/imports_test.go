@@ -15,13 +15,14 @@ const module = "github.com/kantarainitiative/footfall"
 // mayImport is the layout: which of our packages each top-level folder may use. A folder
 // may always use what lies below it, except where below says otherwise.
 var mayImport = map[string][]string{
-	"cmd":       {"event", "anonymize", "beacon", "collector", "store", "dashboard"},
+	"cmd":       {"event", "anonymize", "beacon", "policy", "collector", "store", "dashboard"},
 	"event":     {},
 	"anonymize": {},
 	"beacon":    {},
-	"collector": {"event", "anonymize", "beacon"},
+	"policy":    {"event"},
+	"collector": {"event", "anonymize", "beacon", "policy"},
 	"store":     {"event"},
-	"dashboard": {"event", "beacon", "store"},
+	"dashboard": {"event", "beacon", "policy", "store"},
 }
 
 func TestImportsFollowTheLayout(t *testing.T) {
