@@ -15,6 +15,7 @@ type capabilities struct {
 	fsync          bool // fsync_after_insert
 	asyncInserts   bool // has the setting async_insert, which must be off
 	ttl            bool
+	addIfMissing   bool // ALTER TABLE ... ADD COLUMN IF NOT EXISTS
 }
 
 // The first versions, generous by some releases, in which a capability is complete.
@@ -25,6 +26,7 @@ func capabilitiesOf(version string) capabilities {
 		lowCardinality: from(20, 1),
 		codecs:         from(20, 1),
 		ttl:            from(20, 1),
+		addIfMissing:   from(20, 1),
 		fsync:          from(21, 1),
 		deduplication:  from(22, 3),
 		asyncInserts:   from(22, 3),

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io/fs"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,7 +108,7 @@ func (s *Store) migrate(ctx context.Context, c driver.Conn, caps capabilities) e
 			continue
 		}
 		for i, statement := range splitStatements(m.sql) {
-			if err := define(ctx, c, caps.ddl(statement)); err != nil {
+			if err := s.defineOrAdd(ctx, c, caps, statement); err != nil {
 				return fmt.Errorf("store: migration %04d_%s, statement %d: %w", m.version, m.name, i+1, err)
 			}
 		}
@@ -127,6 +128,34 @@ func define(ctx context.Context, c driver.Conn, statement string) error {
 	err := c.Exec(ctx, statement)
 	if isException(err, codeTableExists, codeDatabaseExists) {
 		return nil
+	}
+	return err
+}
+
+// addColumn is how a migration adds a column, the only thing it may do to a table that is there.
+var addColumn = regexp.MustCompile(`^ALTER TABLE (\w+) ADD COLUMN IF NOT EXISTS (\w+) `)
+
+// defineOrAdd runs a statement of a migration. Servers before 20 know no IF NOT EXISTS of
+// columns, so there it is asked whether the column is missing.
+func (s *Store) defineOrAdd(ctx context.Context, c driver.Conn, caps capabilities, statement string) error {
+	statement = caps.ddl(statement)
+	names := addColumn.FindStringSubmatch(statement)
+	if names == nil || caps.addIfMissing {
+		return define(ctx, c, statement)
+	}
+	missing := func() (bool, error) {
+		var n uint64
+		err := c.QueryRow(ctx, "SELECT count() FROM system.columns WHERE database = currentDatabase() AND table = ? AND name = ?", names[1], names[2]).Scan(&n)
+		return n == 0, err
+	}
+	if add, err := missing(); err != nil || !add {
+		return err
+	}
+	err := c.Exec(ctx, strings.Replace(statement, "IF NOT EXISTS ", "", 1))
+	if err != nil {
+		if still, asked := missing(); asked == nil && !still { // another process was faster
+			return nil
+		}
 	}
 	return err
 }

@@ -32,10 +32,10 @@ func TestCapabilities(t *testing.T) {
 		"18.16.1":  {},
 		"":         {},
 		"nonsense": {},
-		"20.3.1":   {lowCardinality: true, codecs: true, ttl: true},
-		"22.2.9":   {lowCardinality: true, codecs: true, ttl: true, fsync: true},
-		"22.3.1":   {lowCardinality: true, codecs: true, ttl: true, fsync: true, deduplication: true, asyncInserts: true},
-		"26.7.2.1": {lowCardinality: true, codecs: true, ttl: true, fsync: true, deduplication: true, asyncInserts: true},
+		"20.3.1":   {lowCardinality: true, codecs: true, ttl: true, addIfMissing: true},
+		"22.2.9":   {lowCardinality: true, codecs: true, ttl: true, addIfMissing: true, fsync: true},
+		"22.3.1":   {lowCardinality: true, codecs: true, ttl: true, addIfMissing: true, fsync: true, deduplication: true, asyncInserts: true},
+		"26.7.2.1": {lowCardinality: true, codecs: true, ttl: true, addIfMissing: true, fsync: true, deduplication: true, asyncInserts: true},
 	} {
 		want.version = version
 		if got := capabilitiesOf(version); got != want {
@@ -204,7 +204,8 @@ func TestMigrationStopsInTheMiddle(t *testing.T) {
 			o := b.options(t)
 			two := func(second string) []migration {
 				m, err := loadMigrations(fstest.MapFS{
-					"migrations/0001_events.sql": &fstest.MapFile{Data: []byte(mustRead(t, "migrations/0001_events.sql") + ";\n" + mustRead(t, "migrations/0003_ledger.sql"))},
+					"migrations/0001_events.sql": &fstest.MapFile{Data: []byte(mustRead(t, "migrations/0001_events.sql") + ";\n" +
+						mustRead(t, "migrations/0003_ledger.sql") + ";\n" + mustRead(t, "migrations/0004_masked_erased.sql"))},
 					"migrations/0002_more.sql": &fstest.MapFile{Data: []byte(
 						"CREATE TABLE IF NOT EXISTS first (a UInt8) ENGINE = MergeTree ORDER BY a;\n" + second +
 							";\nCREATE TABLE IF NOT EXISTS third (a UInt8) ENGINE = MergeTree ORDER BY a;")},
@@ -229,6 +230,94 @@ func TestMigrationStopsInTheMiddle(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLandedMigrationsStay holds the rule that databases are out there that have these: what a
+// migration says is never changed, another one is added.
+func TestLandedMigrationsStay(t *testing.T) {
+	want := []string{ // by version, from 1 on
+		"0efa1a4479d2906bd465d41a433b5a95",
+		"018e2a1f00172088f86719b0e1246f2d",
+		"85c2f04dbd2e5b9d6d5633aa0e7ddd0a",
+		"acddc18e81d45fc2a57618ec95d79e38",
+	}
+	migrations, err := loadMigrations(migrationFiles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(migrations) != len(want) {
+		t.Errorf("%d migrations, %d are written down here", len(migrations), len(want))
+	}
+	for i, m := range migrations[:min(len(want), len(migrations))] {
+		if m.checksum != want[i] {
+			t.Errorf("migration %04d_%s is %s now", m.version, m.name, m.checksum)
+		}
+	}
+}
+
+// TestColumnsAreAdded migrates a database that has rows, by several processes at once, one of which was
+// stopped before between two columns.
+func TestColumnsAreAdded(t *testing.T) {
+	for _, b := range backends() {
+		t.Run(b.name, func(t *testing.T) {
+			o := b.options(t)
+			all, err := loadMigrations(migrationFiles)
+			if err != nil {
+				t.Fatal(err)
+			}
+			old := unpreparedStore(t, o, all[:3])
+			if err := old.Migrate(testContext(t)); err != nil && !errors.Is(err, errTable) { // this program may want the columns
+				t.Fatal(err)
+			}
+			caps := capabilitiesOf(mustVersion(t, old))
+			for _, sql := range []string{
+				"INSERT INTO events (site, day, time, kind, page, event_id, batch_id) SELECT 'example.org', toDate('2026-11-24'), toDateTime('2026-11-24 10:00:00', 'UTC'), 1, '/a', number, 7 FROM system.numbers LIMIT 3",
+				"INSERT INTO ledger (site, minute, outcome, hits, stored_at, batch_id) SELECT 'example.org', toDateTime('2026-11-24 10:00:00', 'UTC'), 'counted', 3, toDateTime('2026-11-24 10:00:05', 'UTC'), 7",
+				strings.Replace(caps.ddl(splitStatements(all[3].sql)[0]), "IF NOT EXISTS ", "", 1),
+			} {
+				if err := old.writer.Exec(testContext(t), sql); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var wg sync.WaitGroup
+			for range 4 {
+				s := openStore(t, o)
+				wg.Go(func() {
+					if err := s.Migrate(testContext(t)); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			s := openStore(t, o)
+			if err := s.Migrate(testContext(t)); err != nil {
+				t.Fatal(err)
+			}
+			wantSchema(t, s)
+			var rows, hits, marks uint64
+			if err := s.reader.QueryRow(testContext(t), "SELECT count(), toUInt64(sum(masked)) FROM events WHERE page = '/a'").Scan(&rows, &marks); err != nil || rows != 3 || marks != 0 {
+				t.Errorf("%d events, masked %d, %v", rows, marks, err)
+			}
+			if err := s.reader.QueryRow(testContext(t), "SELECT sum(hits), toUInt64(sum(masked)) + sum(ref) FROM ledger WHERE page = ''").Scan(&hits, &marks); err != nil || hits != 3 || marks != 0 {
+				t.Errorf("%d hits, %d, %v", hits, marks, err)
+			}
+			if err := s.Write(testContext(t), testBatch(8, 10)); err != nil {
+				t.Fatal(err)
+			}
+			wantOnce(t, s, 8, 10)
+			wantOnce(t, s, 7, 3)
+			wantBooks(t, s, testBatch(8, 10))
+		})
+	}
+}
+
+func mustVersion(t testing.TB, s *Store) string {
+	t.Helper()
+	v, err := s.serverVersion(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
 }
 
 // unpreparedStore opens a store with other migrations than the program's.
