@@ -67,6 +67,15 @@ type conn struct {
 	net.Conn
 	set    *connSet
 	linger atomic.Bool
+	spoke  atomic.Bool // something came
+}
+
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 && !c.spoke.Load() {
+		c.spoke.Store(true)
+	}
+	return n, err
 }
 
 // Close closes the connection. Where the client may still be sending what nobody will

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"math"
 	"sync"
 	"time"
 )
@@ -19,12 +20,12 @@ const (
 )
 
 // habit is how many hits a site usually has counted, hour by hour, so that silence can
-// be told from a quiet night. It is in memory, holds numbers only (1.4 KiB), and knows nothing
-// of the time before it began: for a day after that no silence is unusual.
+// be told from a quiet night. It is in memory and holds numbers only (1.4 KiB). What it knows
+// begins when it began, or with the first hour that it was told of: for a day after that no silence is unusual.
 type habit struct {
 	mu     sync.Mutex
-	since  int64 // when it began, Unix seconds
-	last   int64 // the last counted hit, or since
+	since  int64 // when what it knows begins, Unix seconds
+	last   int64 // the last counted hit, or when it began
 	newest int64 // the hour that was last written
 	quiet  bool  // until the next hit
 	hours  [habitHours]uint32
@@ -40,6 +41,20 @@ func (h *habit) count(now int64) {
 	h.turn(now)
 	h.hours[now/hour%habitHours]++
 	h.last, h.quiet = max(h.last, now), false
+}
+
+// recall notes hits that were counted before it began, in the hour that begins at at. The
+// silence before it began is not held against the site: nobody listened.
+func (h *habit) recall(at int64, hits uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	i := at / hour
+	if at < 0 || i <= h.newest-habitHours || i > h.newest {
+		return
+	}
+	n := &h.hours[i%habitHours]
+	*n = uint32(min(uint64(*n)+hits, math.MaxUint32))
+	h.since = min(h.since, at)
 }
 
 // turn empties the hours that have come since the last one. After the clock was set back the
@@ -106,9 +121,22 @@ type Silence struct {
 	Since time.Time // its last counted hit
 }
 
+// HabitMemory is how long the habit of a site is remembered: hours before that give [Collector.RestoreHabit]
+// nothing.
+const HabitMemory = habitHours * time.Hour
+
+// RestoreHabit tells how many hits of a site were counted before this start, in the hour (of
+// UTC) that begins at at. Call it once for each hour that had some, in any order, at any time: without it the
+// first day knows no habit.
+func (c *Collector) RestoreHabit(site string, at time.Time, hits uint64) {
+	if s := c.settings.Load().sites[site]; s != nil {
+		s.habit.recall(at.Unix(), hits)
+	}
+}
+
 // Silent returns the sites at which hits stay away that usually come at this time, in the
-// order of the configuration. It is worked out from what this process has counted, and knows
-// nothing for the first day.
+// order of the configuration. It is worked out from what this process has counted and
+// [Collector.RestoreHabit] was told; silence before the start is none.
 func (c *Collector) Silent() (out []Silence) {
 	cfg, now := c.settings.Load(), c.now().Unix()
 	for _, name := range cfg.names {

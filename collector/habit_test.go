@@ -131,3 +131,36 @@ func TestSilent(t *testing.T) {
 		t.Errorf("a site that is configured no more is silent: %+v", s)
 	}
 }
+
+// TestHabitIsRestored: what was usual before a start is known after it, and silence before it is none.
+func TestHabitIsRestored(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		hits   uint64 // in each hour of the week before
+		within time.Duration
+	}{{"busy", 60, time.Hour}, {"quiet", 1, 0}, {"unknown", 0, 0}} {
+		r := newRig(t)
+		begin := r.clock.now()
+		for h := 8 * 24; h > 0 && c.hits > 0; h-- {
+			at := begin.Add(-time.Duration(h) * time.Hour)
+			r.c.RestoreHabit("localhost", at, c.hits)
+			r.c.RestoreHabit("example.org", at, 100)
+			r.c.RestoreHabit("nobody.example", at, c.hits)
+		}
+		r.c.RestoreHabit("localhost", begin.Add(-2*HabitMemory), 1e6) // too old, and
+		r.c.RestoreHabit("localhost", begin.Add(2*time.Hour), 1e6)    // not yet: of no account
+		var after time.Duration
+		for after = 0; after < 12*time.Hour; after += 5 * time.Minute {
+			r.hit(t, page("/"))
+			if s := r.c.Silent(); len(s) == 1 && s[0].Site == "localhost" && s[0].Since.Equal(begin) {
+				break
+			} else if len(s) != 0 {
+				t.Fatalf("%s: %+v", c.name, s)
+			}
+			r.clock.add(5 * time.Minute)
+		}
+		if c.within == 0 && after < 12*time.Hour || c.within != 0 && (after > c.within || after < c.within/4) {
+			t.Errorf("%s: unusual after %v, want within %v", c.name, after, c.within)
+		}
+	}
+}

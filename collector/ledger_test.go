@@ -3,9 +3,12 @@ package collector
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kantarainitiative/footfall/beacon/email"
 	"github.com/kantarainitiative/footfall/event"
@@ -87,5 +90,60 @@ func TestEveryReasonIsNoted(t *testing.T) {
 	}
 	if len(reasonNames) != int(reasons) {
 		t.Error(fmt.Sprint(reasonNames))
+	}
+}
+
+// TestUnreadableIsNoted sends what cannot be read to its end. What was a hit, or may have been, is noted,
+// so that the books hold what a sender counts; what was none is not.
+func TestUnreadableIsNoted(t *testing.T) {
+	r := newRig(t, func(o *Options) {
+		o.Limits = Limits{ReadTimeout: 200 * time.Millisecond, IdleTimeout: 200 * time.Millisecond}
+	})
+	const hit = "POST /api/event HTTP/1.1\r\nHost: x\r\n"
+	long := "X-Long: " + strings.Repeat("x", maxHeader) + "\r\n"
+	for _, c := range []struct {
+		name, sent string
+		status     int // 0: no answer is waited for
+		noted      string
+	}{
+		{"a hit without its body", hit + "Content-Length: 100\r\n\r\n{", 408, "malformed"},
+		{"a hit without its body, after another", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + hit + "Content-Length: 100\r\n\r\n{", 200, "malformed"},
+		{"half a header", "POST /api/ev", 408, "malformed"},
+		{"a header too large", hit + long + "\r\n", 431, "too_large"},
+		{"a header too large, wherever", "GET /healthz HTTP/1.1\r\nHost: x\r\n" + long + "\r\n", 431, "too_large"},
+		{"a broken header", hit + "Bad Header\r\n\r\n", 400, "malformed"},
+		{"a broken length", hit + "Content-Length: -1\r\n\r\n", 400, "malformed"},
+		{"broken chunks", hit + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "malformed"},
+		{"no HTTP", "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400, "malformed"},
+		{"a body too large", hit + "Content-Length: 70000\r\n\r\n", 413, "too_large"},
+		{"a body too large for a page", "POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n", 413, ""},
+		{"a body that does not come, wherever", "POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", 408, "malformed"},
+		{"a pixel with a body that does not come", "GET /ff.gif?d=example.org HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n", 408, "malformed"},
+		{"silence", "", 0, ""},
+		{"silence after a request", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200, ""},
+	} {
+		nc, err := net.Dial("tcp", r.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.WriteString(nc, c.sent); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(nc)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		nc.Close()
+		if want := fmt.Sprintf("HTTP/1.1 %d ", c.status); c.status != 0 && !strings.HasPrefix(string(answer), want) {
+			t.Errorf("%s: answered %.60q", c.name, answer)
+		}
+		var want []event.Drop
+		if c.noted != "" {
+			want = []event.Drop{{Site: event.UnknownSite, Minute: noon.Unix() / 60, Reason: c.noted, Count: 1}}
+		}
+		if got := r.spool.takeDrops(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: noted %+v, want %+v", c.name, got, want)
+		}
 	}
 }

@@ -81,7 +81,7 @@ func newMetrics(reg prometheus.Registerer, activeVisits func() float64) (*metric
 		}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "footfall_bad_requests_total",
-			Help: "Requests that were refused before they could be read: broken, too slow, headers too large.",
+			Help: "Requests that could not be read to their end: broken, too slow, too large. Those that may have been hits are hits as well.",
 		}),
 	}
 	hits := prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -216,6 +216,7 @@ func (c *Collector) serveHealth(ctx *fasthttp.RequestCtx) {
 		wrongMethod(ctx, "GET, HEAD")
 		return
 	}
+	setCORS(ctx)
 	noStore(ctx)
 	text(ctx, fasthttp.StatusOK, "ok\n")
 }
@@ -226,6 +227,7 @@ func (c *Collector) serveReady(ctx *fasthttp.RequestCtx) {
 		wrongMethod(ctx, "GET, HEAD")
 		return
 	}
+	setCORS(ctx)
 	noStore(ctx)
 	if why := c.Unready(); why != "" {
 		text(ctx, fasthttp.StatusServiceUnavailable, why+"\n")
@@ -260,32 +262,51 @@ func (c *Collector) Unready() string {
 	return ""
 }
 
-// unreadable answers a request that fasthttp could not read to its end. The connection is closed after it.
+// unreadable answers a request that could not be read to its end. The connection is closed after it.
+//
+// Where it was a hit, or nobody can tell, it is in the books: whoever sent it counts it as sent. fasthttp has
+// dropped the header when that is too large or broken, when a body does not come, and when chunks add up to too much.
 func (c *Collector) unreadable(ctx *fasthttp.RequestCtx, err error) {
-	if cn, ok := ctx.Conn().(*conn); ok {
+	cn, ours := ctx.Conn().(*conn)
+	if ours {
 		cn.linger.Store(true)
 	}
 	ctx.Response.Reset()
-	// Of a request whose chunks add up to too much fasthttp has dropped the header by now. Only
-	// hits have bodies here, so it counts as one.
-	isHit := string(ctx.Path()) == "/api/event" || len(ctx.Request.Header.RawHeaders()) == 0
 	var small *fasthttp.ErrSmallBuffer
 	var netErr net.Error
+	status, why, msg := fasthttp.StatusBadRequest, badInput, "the request cannot be read"
 	switch {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		if isHit {
-			setCORS(ctx)
-			c.account(viaScript, nil, tooLarge, c.now())
-		}
-		refuse(ctx, fasthttp.StatusRequestEntityTooLarge, &malformed{msg: "the body is larger than 64 KiB"})
+		status, why, msg = fasthttp.StatusRequestEntityTooLarge, tooLarge, "the body is larger than 64 KiB"
 	case errors.As(err, &small):
-		c.metrics.refused.Inc()
-		refuse(ctx, fasthttp.StatusRequestHeaderFieldsTooLarge, &malformed{msg: "the header is larger than 16 KiB"})
+		status, why, msg = fasthttp.StatusRequestHeaderFieldsTooLarge, tooLarge, "the header is larger than 16 KiB"
 	case errors.As(err, &netErr) && netErr.Timeout():
+		status, msg = fasthttp.StatusRequestTimeout, "the request took too long"
+	}
+	silent := ours && !cn.spoke.Load() // it was opened and nothing came: that is no request
+	if !silent {
 		c.metrics.refused.Inc()
-		refuse(ctx, fasthttp.StatusRequestTimeout, &malformed{msg: "the request took too long"})
+		if len(ctx.Request.Header.RawHeaders()) == 0 {
+			c.account(viaScript, nil, why, c.now())
+		} else if v, isHit := door(ctx); isHit {
+			if v == viaScript {
+				setCORS(ctx)
+			}
+			c.account(v, nil, why, c.now())
+		}
+	}
+	refuse(ctx, status, &malformed{msg: msg})
+}
+
+// door tells through which door a request would come, if through any.
+func door(ctx *fasthttp.RequestCtx) (v via, isHit bool) {
+	switch path := ctx.Path(); string(path) {
+	case "/api/event":
+		return viaScript, ctx.IsPost()
+	case "/ff.gif":
+		return viaPixel, ctx.IsGet()
 	default:
-		c.metrics.refused.Inc()
-		refuse(ctx, fasthttp.StatusBadRequest, &malformed{msg: "the request cannot be read"})
+		_, isHit = openToken(path)
+		return viaEmail, isHit && ctx.IsGet()
 	}
 }

@@ -135,8 +135,11 @@ func TestReady(t *testing.T) {
 		if a := r.do(t, "GET", "/readyz", ""); a.StatusCode != 503 || a.body != c.want {
 			t.Errorf("answered %d %q", a.StatusCode, a.body)
 		}
-		if a := r.do(t, "GET", "/healthz", ""); a.StatusCode != 200 {
-			t.Errorf("healthz answered %d", a.StatusCode)
+		if a := r.do(t, "GET", "/healthz", ""); a.StatusCode != 200 || a.Header.Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("healthz answered %d %v", a.StatusCode, a.Header)
+		}
+		if a := r.do(t, "HEAD", "/readyz", ""); a.Header.Get("Access-Control-Allow-Origin") != "*" || a.Header.Get("Access-Control-Allow-Credentials") != "" {
+			t.Errorf("readyz answered %v", a.Header)
 		}
 	}
 }

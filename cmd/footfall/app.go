@@ -205,6 +205,7 @@ func (a *app) newStaff() error {
 
 // start restores the visits under way and begins to serve.
 func (a *app) start(ctx context.Context) {
+	started := a.now()
 	a.restore(ctx) // a stop ends the wait for the store
 	ctx, a.background = context.WithCancel(context.WithoutCancel(ctx))
 	a.done.Go(func() { a.store.RunRollups(ctx, a.zoneOf) }) // ends with ctx, and says so
@@ -215,6 +216,7 @@ func (a *app) start(ctx context.Context) {
 	})
 	a.done.Go(func() { a.advanceKeys(ctx) })
 	a.done.Go(func() { a.watchBooks(ctx) })
+	a.done.Go(func() { a.restoreHabits(ctx, started) })
 	a.done.Go(func() { logServe(a.log, "public", a.collector.Serve(a.public)) })
 	a.done.Go(func() { logServe(a.log, "staff", a.staff.Serve(a.private)) })
 	a.done.Go(func() { logServe(a.log, "control", a.control.Serve(a.socket)) })

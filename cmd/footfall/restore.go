@@ -6,6 +6,7 @@ import (
 
 	"github.com/kantarainitiative/footfall/collector"
 	"github.com/kantarainitiative/footfall/event"
+	"github.com/kantarainitiative/footfall/store"
 )
 
 const (
@@ -38,7 +39,7 @@ func (a *app) restore(ctx context.Context) {
 
 // restoreStored asks the store until it has answered or ctx ends.
 func (a *app) restoreStored(ctx context.Context) bool {
-	for wait := restoreRetry; ; wait = min(2*wait, restoreTimeout) {
+	return a.askStore(ctx, "recent events", func() error {
 		n := 0
 		err := a.store.Recent(ctx, a.now().Add(-collector.VisitMemory), func(e *event.Event) error {
 			a.collector.Restore(e)
@@ -47,9 +48,47 @@ func (a *app) restoreStored(ctx context.Context) bool {
 		})
 		if err == nil {
 			a.log.Info("visits restored", "events", n)
+		}
+		return err
+	})
+}
+
+// restoreHabits tells the collector what the sites' habits were before the start at started, from the
+// books. Nobody waits for it.
+func (a *app) restoreHabits(ctx context.Context, started time.Time) {
+	a.askStore(ctx, "books", func() error {
+		q := store.LedgerQuery{From: started.Add(-collector.HabitMemory), To: started.Truncate(time.Minute), Step: time.Hour}
+		var waiting []event.Drop
+		lines, err := a.store.Ledger(ctx, q, func() (event.Waiting, error) {
+			w, err := a.spool.Waiting()
+			waiting = w.Hits
+			return w, err
+		})
+		if err != nil {
+			return err
+		}
+		for _, l := range lines {
+			if l.Stored > 0 {
+				a.collector.RestoreHabit(l.Site, l.Start, l.Stored)
+			}
+		}
+		for _, d := range waiting { // of what waits, what will count
+			if at := time.Unix(d.Minute*60, 0); d.Reason == "" && at.Before(q.To) {
+				a.collector.RestoreHabit(d.Site, at.Truncate(time.Hour), d.Count)
+			}
+		}
+		return nil
+	})
+}
+
+// askStore calls ask until it succeeds or ctx ends.
+func (a *app) askStore(ctx context.Context, what string, ask func() error) bool {
+	for wait := restoreRetry; ; wait = min(2*wait, restoreTimeout) {
+		err := ask()
+		if err == nil {
 			return true
 		}
-		a.log.Debug("the store did not tell the recent events", "error", err)
+		a.log.Debug("the store did not tell the "+what, "error", err)
 		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
