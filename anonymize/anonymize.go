@@ -124,6 +124,17 @@ func (w Window) period(day int) int {
 	return day
 }
 
+// firstDay returns the first date of a period, in days since 1970-01-01; the week of that date began in 1969.
+func (w Window) firstDay(period int) int {
+	switch w {
+	case Week:
+		return period*7 - 3
+	case Month:
+		return dayOf(time.Date(1970, time.Month(1+period), 1, 0, 0, 0, 0, time.UTC))
+	}
+	return period
+}
+
 // dayOf returns the date that t shows on its own location's calendar, in days since
 // 1970-01-01.
 func dayOf(t time.Time) int {

@@ -41,6 +41,10 @@ type Options struct {
 	// start several nodes at once and destroy it, and let later nodes start from a copy of a
 	// running node's state file instead. At least 16 bytes.
 	Seed []byte
+
+	// Erased, if not nil, is called after a key was erased for good: the window and the first date
+	// whose ids can still be made. It must not call the Ratchet.
+	Erased func(w Window, oldest time.Time)
 }
 
 // Ratchet gives visitor ids, under keys that move forward with the calendar and never back.
@@ -61,10 +65,11 @@ type Options struct {
 //
 // Its methods may be called at the same time.
 type Ratchet struct {
-	path  string
-	now   func() time.Time
-	log   *slog.Logger
-	zones func() []*time.Location
+	path   string
+	now    func() time.Time
+	log    *slog.Logger
+	zones  func() []*time.Location
+	erased func(Window, time.Time)
 
 	step sync.Mutex // held by the one step in progress, disk writes included
 
@@ -102,7 +107,7 @@ func Open(path string, o Options) (*Ratchet, error) {
 		return nil, errors.New("anonymize: Options.Now and Options.Log are required")
 	}
 	defer clear(o.Seed)
-	r := &Ratchet{path: path, now: o.Now, log: o.Log, zones: o.Zones, siteKeys: map[siteKeyID]*sipKey{}}
+	r := &Ratchet{path: path, now: o.Now, log: o.Log, zones: o.Zones, erased: o.Erased, siteKeys: map[siteKeyID]*sipKey{}}
 	if err := removeTemp(path); err != nil {
 		return nil, fmt.Errorf("anonymize: removing what a crash left beside the key file: %w", err)
 	}
@@ -285,6 +290,13 @@ func (r *Ratchet) advance(now time.Time, maxDays int) error {
 	r.mu.Unlock()
 	if failed != nil {
 		return failed
+	}
+	if r.erased != nil {
+		for w := Day; w < windows; w++ {
+			if to.chains[w].period != cur.chains[w].period {
+				r.erased(w, dayTime(w.firstDay(to.chains[w].period)))
+			}
+		}
 	}
 	if behind := to.chains[Day].period - newest; behind > 2 {
 		return fmt.Errorf("anonymize: %w: it shows %s, and the keys are %d days ahead. Hits get the ids of that day until "+

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -207,17 +208,6 @@ func TestWindows(t *testing.T) {
 			t.Fatalf("day %d is in week %d of %d, not %d of %d", day, wk, y, wk2, y2)
 		}
 	}
-}
-
-// firstDay returns the first date of a period; the week of 1970-01-01 began in 1969.
-func (w Window) firstDay(period int) int {
-	switch w {
-	case Week:
-		return period*7 - 3
-	case Month:
-		return dayOf(time.Date(1970, time.Month(1+period), 1, 0, 0, 0, 0, time.UTC))
-	}
-	return period
 }
 
 func TestTwoNodesFromOneSeedAgree(t *testing.T) {
@@ -421,5 +411,49 @@ func TestIDAllocatesNothing(t *testing.T) {
 	n.id(Week, today)
 	if a := testing.AllocsPerRun(100, func() { n.id(Week, today) }); a != 0 {
 		t.Errorf("%v allocations", a)
+	}
+}
+
+func TestErasedIsTold(t *testing.T) {
+	now := noon
+	var told []string
+	r, err := Open(filepath.Join(t.TempDir(), "keys"), Options{
+		Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
+		Erased: func(w Window, oldest time.Time) { told = append(told, w.String()+" "+oldest.Format(time.DateOnly)) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 40 {
+		if err := r.Advance(); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Advance(); err != nil { // again: nothing more to erase
+			t.Fatal(err)
+		}
+		now = now.AddDate(0, 0, 1)
+	}
+	days, weeks, months := 0, 0, 0
+	for i, s := range told {
+		if slices.Contains(told[:i], s) {
+			t.Errorf("%s is told twice", s)
+		}
+		switch w, date, _ := strings.Cut(s, " "); w {
+		case "day":
+			days++
+		case "week":
+			weeks++
+			if d, err := time.Parse(time.DateOnly, date); err != nil || d.Weekday() != time.Monday {
+				t.Errorf("a week begins on %s", date)
+			}
+		case "month":
+			months++
+			if !strings.HasSuffix(date, "-01") {
+				t.Errorf("a month begins on %s", date)
+			}
+		}
+	}
+	if days != 39 || weeks < 5 || weeks > 6 || months < 1 || months > 2 {
+		t.Errorf("%d days, %d weeks and %d months were told: %v", days, weeks, months, told)
 	}
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/kantarainitiative/footfall/dashboard"
 	"github.com/kantarainitiative/footfall/dashboard/auth"
 	"github.com/kantarainitiative/footfall/dashboard/statsapi"
+	"github.com/kantarainitiative/footfall/policy"
 	"github.com/kantarainitiative/footfall/store/engine"
 )
 
@@ -47,6 +48,7 @@ type app struct {
 	started *Config
 
 	lock      *dirLock
+	audit     *policy.Audit
 	registry  *prometheus.Registry
 	keys      *anonymize.Ratchet
 	geo       *classify.Geo
@@ -92,6 +94,7 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger, t clocks) (_ *ap
 		return nil, err
 	}
 	opened = append(opened, a.lock.unlock)
+	a.audit = policy.NewAudit(cfg.Data, now)
 	// Listeners first: a busy port is the likeliest mistake, and says so at once.
 	if a.public, err = listen("listen", cfg.Listen); err != nil {
 		return nil, err
@@ -106,7 +109,7 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger, t clocks) (_ *ap
 	}
 	opened = append(opened, func() { a.socket.Close() })
 
-	if a.keys, err = anonymize.Open(cfg.path("keys"), anonymize.Options{Now: now, Log: log, Zones: a.zones}); err != nil {
+	if a.keys, err = anonymize.Open(cfg.path("keys"), anonymize.Options{Now: now, Log: log, Zones: a.zones, Erased: a.keyErased}); err != nil {
 		return nil, err
 	}
 	if a.geo, err = openGeo(cfg); err != nil {
@@ -206,6 +209,7 @@ func (a *app) newStaff() error {
 // start restores the visits under way and begins to serve.
 func (a *app) start(ctx context.Context) {
 	started := a.now()
+	a.noteConfig(nil, a.cfg)
 	a.restore(ctx) // a stop ends the wait for the store
 	ctx, a.background = context.WithCancel(context.WithoutCancel(ctx))
 	a.done.Go(func() { a.store.RunRollups(ctx, a.zoneOf) }) // ends with ctx, and says so
@@ -295,6 +299,7 @@ func (a *app) reload(next *Config) error {
 		geo.Close()
 		return err
 	}
+	a.noteConfig(a.config(), next)
 	a.mu.Lock()
 	old := a.started
 	for name, changed := range map[string]bool{

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/kantarainitiative/footfall/dashboard/auth"
+	"github.com/kantarainitiative/footfall/policy"
 )
 
 // openStaff parses the arguments of a command about users or tokens, one or two, and opens
@@ -63,10 +64,20 @@ func runToken(_ context.Context, s streams, args []string) error {
 		if err != nil {
 			return err
 		}
+		may := "every site"
+		if len(sites) > 0 {
+			may = strings.Join(sites, ", ")
+		}
+		if err := noteStaff(c, "token "+rest[1], "added", "sites", may); err != nil {
+			return err
+		}
 		_, err = fmt.Fprintln(s.out, token)
 		return err
 	case rest[0] == "remove" && len(rest) == 2:
-		return files.RemoveToken(rest[1])
+		if err := files.RemoveToken(rest[1]); err != nil {
+			return err
+		}
+		return noteStaff(c, "token "+rest[1], "removed")
 	}
 	return usagef("write token add NAME, token list, or token remove NAME")
 }
@@ -94,23 +105,38 @@ func runUser(_ context.Context, s streams, args []string) error {
 			return err
 		}
 		fmt.Fprintln(s.out, link)
-		return nil
+		return noteStaff(c, "login link", "made")
 	case rest[0] == "add" && len(rest) == 2:
 		password, err := readPassword(s)
 		if err != nil {
 			return err
 		}
-		return files.AddUser(rest[1], password)
+		if err := files.AddUser(rest[1], password); err != nil {
+			return err
+		}
+		return noteStaff(c, "user "+rest[1], "added")
 	case rest[0] == "passwd" && len(rest) == 2:
 		password, err := readPassword(s)
 		if err != nil {
 			return err
 		}
-		return files.SetPassword(rest[1], password)
+		if err := files.SetPassword(rest[1], password); err != nil {
+			return err
+		}
+		return noteStaff(c, "user "+rest[1], "password set")
 	case rest[0] == "remove" && len(rest) == 2:
-		return files.RemoveUser(rest[1])
+		if err := files.RemoveUser(rest[1]); err != nil {
+			return err
+		}
+		return noteStaff(c, "user "+rest[1], "removed")
 	}
 	return usagef("write user add NAME, user passwd NAME, user list, user remove NAME, or user link")
+}
+
+// noteStaff notes a change of who may see what. It has happened, so that an error says
+// only that it is not noted.
+func noteStaff(c *Config, who, what string, pairs ...string) error {
+	return policy.NewAudit(c.Data, time.Now).Append("command line", policy.AuditStaff, who, append([]string{"what", what}, pairs...)...)
 }
 
 func loginLink(c *Config, files *auth.Files) (string, error) {
