@@ -240,6 +240,9 @@ func (h *handler) details(w http.ResponseWriter, r *http.Request, s Site) {
 	if n > 1 {
 		p.Back = page(n - 1)
 	}
+	if words := cappedWords(l.dim, res.Capped[l.dim.Name]); words != "" {
+		p.Warnings = append(p.Warnings, words)
+	}
 	for _, c := range l.cols {
 		if m := res.Warnings[c.Metric]; m != "" {
 			p.Warnings = append(p.Warnings, c.Label+": "+m)
@@ -269,7 +272,7 @@ func (h *handler) values(w http.ResponseWriter, r *http.Request, s Site) {
 	}
 	out := []string{}
 	for _, x := range res.Rows {
-		if len(x.Dimensions) > 0 && x.Dimensions[0] != "" && merged(x.Dimensions[0]) == "" {
+		if len(x.Dimensions) > 0 && x.Dimensions[0] != "" && merged(x.Dimensions[0], res.Capped[l.dim.Name]) == "" {
 			out = append(out, valueLabel(l.dim.Name, x.Dimensions[0], ""))
 		}
 	}
@@ -314,7 +317,7 @@ func (l listing) fill(p *detailsPage, v view, res *store.Result) {
 		if isCode(l.dim.Name, value) {
 			d.Code = value
 		}
-		if merged(value) == "" {
+		if merged(value, res.Capped[l.dim.Name]) == "" {
 			d.URL = v.withFilter(filter{Op: "is", Dim: l.dim.Name, Values: []string{value}}).url("")
 		}
 		for i, c := range l.cols {

@@ -388,3 +388,28 @@ func TestLogin(t *testing.T) {
 func TestLongPath(t *testing.T) {
 	wants(t, newBench(t).page("/example.org"), `title="`+fake.LongPath+`"`, "/日本語/はじめに", "Côte d’Ivoire", "(few): rows with too few visitors")
 }
+
+// Where a period has a day with more values than are kept, the list says so, and its last row is no
+// filter. Where it has none, "(other)" is a value that somebody has called so.
+func TestCapped(t *testing.T) {
+	b := newBench(t)
+	b.store.Values = map[string][]store.PanelRow{"event:page": {{Value: "/", Visitors: 9}, {Value: store.Other, Visitors: 7}},
+		"visit:utm_campaign": {{Value: store.Other, Visitors: 3}}}
+	filtered := `f=is,event:page,%28other%29`
+	for _, page := range []string{"/example.org", "/example.org/details?by=event:page"} {
+		text := b.page(page)
+		if strings.Contains(text, "100,000") || !strings.Contains(text, filtered) {
+			t.Errorf("%s: a value called (other) is taken for the rest", page)
+		}
+	}
+	b.store.Capped = map[string]int{"event:page": 3, "visit:referrer": 1}
+	for _, page := range []string{"/example.org", "/example.org/details?by=event:page"} {
+		text := b.page(page)
+		wants(t, text, "On 3 days there were more than 100,000 different pages; the rarest are together as (other).")
+		if strings.Contains(text, filtered) {
+			t.Errorf("%s: the rest is a filter", page)
+		}
+	}
+	wants(t, b.page("/example.org"), `f=is,visit:utm_campaign,%28other%29`)
+	wants(t, b.page("/example.org/details?by=visit:referrer"), "On 1 day there were more than 100,000 different referrers;")
+}

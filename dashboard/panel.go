@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/kantarainitiative/footfall/store"
 )
@@ -72,6 +73,7 @@ type tab struct {
 	Rows             []row
 	Spare            []struct{} // empty rows that keep the card's height
 	Note             string
+	Capped           string // that the list is not whole
 	Empty            string
 	Details, CSV     string // addresses
 }
@@ -86,15 +88,29 @@ type row struct {
 	SecondExact   string
 }
 
-// merged are the rows that stand for many values.
-func merged(value string) string {
-	switch value {
-	case "(few)":
+// merged says of a value that stands for many, of a period that has them on some days, what it
+// is. Where no day has more values than are kept, "(other)" is a value that somebody has called so.
+func merged(value string, cappedDays int) string {
+	switch {
+	case value == "(few)":
 		return "(few): rows with too few visitors to be shown, merged"
-	case "(other)":
+	case value == store.Other && cappedDays > 0:
 		return "(other): the smallest rows, merged"
 	}
 	return ""
+}
+
+// cappedWords tells that a list is not whole, "" if it is.
+func cappedWords(dim dimension, days int) string {
+	if days == 0 {
+		return ""
+	}
+	what := strings.ToLower(dim.Plural[:1]) + dim.Plural[1:]
+	if strings.HasPrefix(dim.Plural, "UTM") {
+		what = dim.Plural
+	}
+	return "On " + count(uint64(days)) + " " + plural(uint64(days), "day", "days") + " there were more than " + count(store.RollupCap) +
+		" different " + what + "; the rarest are together as (other)."
 }
 
 // fillTab draws the rows of p under tab t.
@@ -140,12 +156,17 @@ func fillTab(v view, pd panelDef, t tabDef, p store.Panel, whole store.Totals) t
 		default:
 			w.Second = share(r.Visitors, whole.Visitors)
 		}
-		if m := merged(r.Value); m != "" {
-			out.Note = m
+		if m := merged(r.Value, p.Capped); m != "" {
+			if r.Value != store.Other { // of that more is said
+				out.Note = m
+			}
 		} else {
 			w.URL = v.withFilter(filter{Op: "is", Dim: t.Dim, Values: []string{r.Value}}).url("")
 		}
 		out.Rows = append(out.Rows, w)
+	}
+	if dim, ok := findDimension(t.Dim); ok {
+		out.Capped = cappedWords(dim, p.Capped)
 	}
 	if len(out.Rows) == 0 {
 		switch {

@@ -142,7 +142,7 @@ func (s *Store) tryNoteDays(ctx context.Context, days map[siteDay]struct{}) erro
 
 // dayEntry is a row of the log of days.
 type dayEntry struct {
-	What   uint8 // dayBegun, dayBuilt or dayMarked
+	What   uint8 // dayBegun, dayBuilt, …
 	Build  uint64
 	Gen    uint32
 	Marks  uint64
@@ -157,6 +157,7 @@ const (
 	dayBuilt  = 2
 	dayMarked = 3
 	dayMonth  = 4 // on the first of a month
+	dayCapped = 5 // of a build, before it is complete: Marks has the bits of the dimensions that have an Other
 )
 
 // monthOffset is added to the numbers of dimensions in the rows of daily that are a month's.
@@ -213,6 +214,7 @@ type dayState struct {
 	longer      bool
 	lines       uint64
 	gen         uint32
+	capped      uint64 // bits of the dimensions of build that have more values than a rollup keeps
 
 	month, monthKey, monthLines uint64 // on the first of a month: the build of the whole, what it was made of, its rows
 }
@@ -232,8 +234,13 @@ func (r *reporter) dayStates(ctx context.Context, site string, days fragment) ([
 		var d dayState
 		var day uint16
 		var longer uint8
-		if err := rows.Scan(&d.site, &day, &d.marks, &d.build, &d.seen, &longer, &d.lines, &d.gen, &d.month, &d.monthKey, &d.monthLines); err != nil {
+		var capped uint64
+		if err := rows.Scan(&d.site, &day, &d.marks, &d.build, &d.seen, &longer, &d.lines, &d.gen, &d.month, &d.monthKey, &d.monthLines,
+			&capped, &d.capped); err != nil {
 			return nil, r.wrap("day_states", err)
+		}
+		if capped != d.build { // an earlier one's, or of one that was cut short
+			d.capped = 0
 		}
 		d.day, d.longer = event.Day(day), longer != 0
 		out = append(out, d)
@@ -243,8 +250,23 @@ func (r *reporter) dayStates(ctx context.Context, site string, days fragment) ([
 
 // rolled is the closed days of a period that are read from their rollup.
 type rolled struct {
-	all          daySet // each day by itself
-	months, rest daySet // the same days, as whole months where there are such, and others
+	all          daySet   // each day by itself
+	months, rest daySet   // the same days, as whole months where there are such, and others
+	capped       []uint64 // of each day that has some, the bits of its capped dimensions
+}
+
+// cappedDays is on how many of the days one of the dimensions has an Other.
+func (x rolled) cappedDays(dims ...uint8) (n int) {
+	var bits uint64
+	for _, d := range dims {
+		bits |= 1 << d
+	}
+	for _, c := range x.capped {
+		if c&bits != 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // daySet is a set of days and the builds to read of them.
@@ -293,6 +315,9 @@ func (r *reporter) route(ctx context.Context, site string, p *period, longIDs bo
 		}
 		if d.closed() && p.whole(d.day) {
 			builds[d.day] = d.build
+			if d.capped != 0 {
+				x.capped = append(x.capped, d.capped)
+			}
 		}
 	}
 	if len(builds) == 0 {

@@ -264,6 +264,7 @@ func (o *overview) somePanels(ctx context.Context, r *reporter, out []Panel, rol
 	for i, d := range o.dims {
 		if done[o.ids[i]] {
 			out[i] = o.panel(o.q.Panels[i], d, byDim[o.ids[i]])
+			out[i].Capped = sp.rolled.cappedDays(o.ids[i])
 		}
 	}
 	return nil

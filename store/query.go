@@ -60,7 +60,7 @@ func (q Query) TimeDimension() string {
 
 // run asks the statements of the plan.
 func (p *plan) run(ctx context.Context, r *reporter) (*Result, error) {
-	res := &Result{Warnings: p.warnings()}
+	res := &Result{Warnings: p.warnings(), Capped: p.capped()}
 	totals := map[string]uint64{}
 	for _, m := range p.metrics {
 		if !m.total {

@@ -41,7 +41,7 @@ type dimension struct {
 	empty  string // shown where the column is empty
 	visit  bool   // an attribute of the visit: the same on all of its rows
 	key    string // of a property
-	id     uint8  // in daily; stored, never changed; 0: not rolled up
+	id     uint8  // in daily, below 64; stored, never changed; 0: not rolled up
 }
 
 // columns lists the dimensions that are a column of events.

@@ -36,6 +36,23 @@ func rolledColumns() map[string]string {
 	}
 }
 
+// capped tells of the query's dimensions on how many days they have an [Other].
+func (p *plan) capped() map[string]int {
+	for _, d := range p.dims {
+		ids := []uint8{d.id}
+		switch {
+		case d.kind == dimTime, d.kind == dimCountryName:
+			continue // there are few
+		case d.id == pageID && p.parts&partVisits != 0:
+			ids = append(ids, entryID)
+		}
+		if n := p.rolled.cappedDays(ids...); n > 0 {
+			return map[string]int{d.name: n}
+		}
+	}
+	return nil
+}
+
 // rolledBranches are the report's branches for closed days.
 func (p *plan) rolledBranches(hits part) ([]fragment, error) {
 	if !p.rolled.any() {

@@ -51,6 +51,9 @@ type Result struct {
 	Rows      []Row
 	TotalRows int               // with Query.TotalRows only
 	Warnings  map[string]string // metric: what its reader must know
+	// Capped tells of each dimension on how many days it had more than [RollupCap] values, those
+	// beyond together as [Other]; nil for none.
+	Capped map[string]int
 }
 
 // Totals are the headline figures of a period.
@@ -91,6 +94,7 @@ type Panel struct {
 	Dimension string // as in the Stats API: "visit:source"
 	Rows      []PanelRow
 	More      bool // there are rows beyond these
+	Capped    int  // days with more than RollupCap values, those beyond together as Other
 }
 
 // EmailRow is one campaign: how often its pixel was fetched, and by how many ids of the day.

@@ -21,7 +21,7 @@ type reportLimits struct {
 }
 
 func defaultReportLimits() reportLimits {
-	return reportLimits{time: 30 * time.Second, memory: 1 << 30, values: rollupCap}
+	return reportLimits{time: 30 * time.Second, memory: 1 << 30, values: RollupCap}
 }
 
 // builder is a reporter for rollups, which nobody waits for.

@@ -12,9 +12,12 @@ import (
 )
 
 const (
-	// rollupCap is how many values of a dimension a day's rollup keeps; the rest, those
-	// with the fewest visitors, become "(other)".
-	rollupCap = 100000
+	// RollupCap is how many values of a dimension a day's rollup keeps; the rest, those
+	// with the fewest visitors, become [Other]. Answers that have such a day say so. A value that
+	// is really called that is one like any other, save on such days: there it is among the rest.
+	RollupCap = 100000
+	// Other is the value of all rows beyond RollupCap.
+	Other = "(other)"
 
 	closeAfter   = 15 * time.Minute // after the site's midnight: what the spool still holds has come in
 	rollupEvery  = time.Minute
@@ -173,7 +176,7 @@ func (s *Store) addMonths(ctx context.Context, r *reporter, now time.Time) error
 		if err != nil {
 			return err
 		}
-		if e.Lines, _, err = r.widest(ctx, map[string]any{"Site": m.site, "Day": m.first.String(), "Build": e.Build}); err != nil {
+		if e.Lines, _, err = r.widths(ctx, map[string]any{"Site": m.site, "Day": m.first.String(), "Build": e.Build}); err != nil {
 			return err
 		}
 		if err := r.addDays(ctx, e, first); err != nil {
@@ -237,18 +240,21 @@ func (s *Store) buildDay(ctx context.Context, r *reporter, d siteDay) error {
 	if err := r.exec(ctx, "daily_build", data); err != nil {
 		return err
 	}
-	lines, widest, err := r.widest(ctx, data)
+	lines, wide, err := r.widths(ctx, data)
 	if err != nil {
 		return err
 	}
-	if widest > r.limits.values {
-		data["Wide"], data["Cap"] = e.Build, r.limits.values
+	if wide != 0 {
+		data["Wide"], data["Cap"], data["Other"] = e.Build, r.limits.values, Other
 		e.Build = rand.Uint64() | 1
 		data["Build"] = e.Build
 		if err := r.exec(ctx, "daily_cap", data); err != nil {
 			return err
 		}
-		if lines, _, err = r.widest(ctx, data); err != nil {
+		if lines, _, err = r.widths(ctx, data); err != nil {
+			return err
+		}
+		if err := r.addDays(ctx, dayEntry{What: dayCapped, Build: e.Build, Gen: e.Gen, Marks: wide, At: e.At}, d); err != nil {
 			return err
 		}
 	}
@@ -261,18 +267,24 @@ func (s *Store) buildDay(ctx context.Context, r *reporter, d siteDay) error {
 	return r.addDays(ctx, e, d)
 }
 
-func (r *reporter) widest(ctx context.Context, data map[string]any) (lines, widest uint64, err error) {
-	rows, err := r.query(ctx, "daily_widest", data)
+// widths returns the rows of a build, and the bits of the dimensions that have too many.
+func (r *reporter) widths(ctx context.Context, data map[string]any) (lines, wide uint64, err error) {
+	rows, err := r.query(ctx, "daily_widths", data)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		if err := rows.Scan(&lines, &widest); err != nil {
-			return 0, 0, r.wrap("daily_widest", err)
+		var dim uint8
+		var n uint64
+		if err := rows.Scan(&dim, &n); err != nil {
+			return 0, 0, r.wrap("daily_widths", err)
+		}
+		if lines += n; n > r.limits.values {
+			wide |= 1 << dim
 		}
 	}
-	return lines, widest, r.wrap("daily_widest", rows.Err())
+	return lines, wide, r.wrap("daily_widths", rows.Err())
 }
 
 // dayFigures counts a day by every dimension that has a rollup.

@@ -256,6 +256,31 @@ func TestRollupCap(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := s.reporter(conn)
+		// capped tells of the queries' dimensions on how many days they have an Other.
+		capped := func(days event.Day) (out [4]int) {
+			t.Helper()
+			from, to := day.Start(time.UTC), (day + days).Start(time.UTC)
+			for i, dim := range []string{"event:page", "visit:source"} {
+				res, err := s.Query(t.Context(), Query{Site: g.site, From: from, To: to, Metrics: []string{"visitors"}, Dimensions: []string{dim}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				out[i] = res.Capped[dim]
+			}
+			o, err := s.Overview(t.Context(), OverviewQuery{Site: g.site, Zone: time.UTC, From: from, To: to, Now: to, Interval: "time:day",
+				Panels: []string{"visit:source", "event:page", "visit:entry_page", "visit:browser"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := o.Panels[0].Capped + o.Panels[3].Capped; n != 0 {
+				t.Errorf("what has few values is capped on %d days", n)
+			}
+			out[2], out[3] = o.Panels[1].Capped, o.Panels[2].Capped
+			return out
+		}
+		if got := capped(1); got != [4]int{} {
+			t.Errorf("events are capped: %v", got)
+		}
 		r.limits.values = 3
 		if err := s.buildDay(t.Context(), r, siteDay{g.site, day}); err != nil {
 			t.Fatal(err)
@@ -270,6 +295,52 @@ func TestRollupCap(t *testing.T) {
 		}
 		if err := s.tidyRollups(t.Context(), true); err != nil {
 			t.Fatal(err)
+		}
+		if got := capped(1); got != [4]int{1, 0, 1, 1} {
+			t.Errorf("the day is capped: %v", got)
+		}
+
+		// The next day too, with a value that is called as the rest is.
+		var next []event.Event
+		for i, e := range events[:60] {
+			e.ID, e.Visit.ID, e.VisitorID, e.Day, e.Time = g.id(), g.id(), g.id(), day+1, (day + 1).Start(time.UTC).Unix()
+			if e.Visit.UTMCampaign = fmt.Sprint(i % 3); i%3 == 0 {
+				e.Visit.UTMCampaign = Other
+			}
+			next = append(next, e)
+		}
+		write(t, s, next)
+		campaigns := func() string {
+			t.Helper()
+			res, err := s.Query(t.Context(), Query{Site: g.site, From: (day + 1).Start(time.UTC), To: (day + 2).Start(time.UTC),
+				Metrics: []string{"visitors"}, Dimensions: []string{"visit:utm_campaign"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return fmt.Sprint(show(res.Rows), res.Capped)
+		}
+		if got, want := campaigns(), "[\"(other)\"] 20\n[\"1\"] 20\n[\"2\"] 20\nmap[]"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		r.limits.values = 1
+		if err := s.buildDay(t.Context(), r, siteDay{g.site, day + 1}); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := campaigns(), "[\"(other)\"] 60\nmap[visit:utm_campaign:1]"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		if got := capped(2); got != [4]int{2, 0, 2, 2} {
+			t.Errorf("both days are capped: %v", got)
+		}
+		// Built again with room for all, nothing is left of it.
+		r.limits.values = RollupCap
+		for d := range event.Day(2) {
+			if err := s.buildDay(t.Context(), r, siteDay{g.site, day + d}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := capped(2); got != [4]int{} {
+			t.Errorf("built anew, they are capped: %v", got)
 		}
 	})
 }

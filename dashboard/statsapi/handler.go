@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -58,15 +59,18 @@ type resultRow struct {
 	Dimensions []string   `json:"dimensions"`
 }
 
-type metricWarning struct {
+// warning is a remark that a reader of the figures needs.
+type warning struct {
 	Code    string `json:"code"`
 	Warning string `json:"warning"`
 }
 
 type meta struct {
-	MetricWarnings map[string]metricWarning `json:"metric_warnings,omitempty"`
-	TimeLabels     []string                 `json:"time_labels,omitempty"`
-	TotalRows      *int                     `json:"total_rows,omitempty"`
+	MetricWarnings map[string]warning `json:"metric_warnings,omitempty"`
+	// DimensionWarnings are about the values of a dimension.
+	DimensionWarnings map[string]warning `json:"dimension_warnings,omitempty"`
+	TimeLabels        []string           `json:"time_labels,omitempty"`
+	TotalRows         *int               `json:"total_rows,omitempty"`
 }
 
 type pagination struct {
@@ -157,9 +161,16 @@ func respond(r *Request, q store.Query, res *store.Result) *Response {
 	}
 	for metric, w := range res.Warnings {
 		if out.Meta.MetricWarnings == nil {
-			out.Meta.MetricWarnings = map[string]metricWarning{}
+			out.Meta.MetricWarnings = map[string]warning{}
 		}
-		out.Meta.MetricWarnings[metric] = metricWarning{"remark", w}
+		out.Meta.MetricWarnings[metric] = warning{"remark", w}
+	}
+	for dim, days := range res.Capped {
+		if out.Meta.DimensionWarnings == nil {
+			out.Meta.DimensionWarnings = map[string]warning{}
+		}
+		out.Meta.DimensionWarnings[dim] = warning{"capped", fmt.Sprintf("On %d of the days there were more than %d different values of %s: those with the fewest visitors are together as %q",
+			days, store.RollupCap, dim, store.Other)}
 	}
 	if r.Include.TotalRows {
 		out.Meta.TotalRows = &res.TotalRows

@@ -36,7 +36,7 @@ func (r *reader) Query(_ context.Context, q store.Query) (*store.Result, error) 
 	for range q.Dimensions {
 		row.Dimensions = append(row.Dimensions, "2026-11-02")
 	}
-	return &store.Result{Rows: []store.Row{row}, TotalRows: 7, Warnings: map[string]string{"visitors": "daily ids"}}, nil
+	return &store.Result{Rows: []store.Row{row}, TotalRows: 7, Warnings: map[string]string{"visitors": "daily ids"}, Capped: map[string]int{"visit:source": 3}}, nil
 }
 
 func (r *reader) Realtime(context.Context, string) (uint64, error) { return 14, r.err }
@@ -100,6 +100,9 @@ func TestQueryReachesTheStore(t *testing.T) {
 	meta := out["meta"].(map[string]any)
 	if labels := meta["time_labels"].([]any); len(labels) != 24 || labels[0] != "2026-11-01" || labels[23] != "2026-11-24" {
 		t.Errorf("time labels %v", labels)
+	}
+	if said, want := fmt.Sprint(meta["dimension_warnings"]), `map[visit:source:map[code:capped warning:On 3 of the days there were more than 100000 different values of visit:source: those with the fewest visitors are together as "(other)"]]`; said != want {
+		t.Errorf("got %s, want %s", said, want)
 	}
 	if meta["total_rows"] != 7.0 || meta["metric_warnings"] == nil {
 		t.Errorf("meta %v", meta)

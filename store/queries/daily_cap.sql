@@ -8,7 +8,7 @@ FROM (
         SELECT dim, value FROM daily
         WHERE site = {{arg .Site}} AND day = toDate({{arg .Day}}) AND build = {{arg .Wide}}
         ORDER BY dim, visitors DESC, events DESC, value LIMIT {{.Cap}} BY dim
-    ), toString(value), '(other)') AS v
+    ), toString(value), {{arg .Other}}) AS v
     FROM daily
     WHERE site = {{arg .Site}} AND day = toDate({{arg .Day}}) AND build = {{arg .Wide}}
 )

@@ -8,7 +8,9 @@ SELECT toString(site) AS name, toUInt16(day) AS number,
     max(gen) AS generation,
     argMaxIf(build, gen, what = 4) AS month,
     argMaxIf(marks, gen, what = 4) AS month_of,
-    argMaxIf(lines, gen, what = 4) AS month_kept
+    argMaxIf(lines, gen, what = 4) AS month_kept,
+    argMaxIf(build, gen, what = 5) AS capped,
+    argMaxIf(marks, gen, what = 5) AS capped_in
 FROM days
 WHERE {{if .Site}}site = {{arg .Site}} AND {{end}}{{put .Days}}
 GROUP BY name, number

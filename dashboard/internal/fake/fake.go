@@ -24,6 +24,7 @@ type Store struct {
 	Here     uint64                      // visitors now
 	Values   map[string][]store.PanelRow // rows by dimension, instead of the invented ones
 	Email    []store.EmailRow            // instead of the invented ones
+	Capped   map[string]int              // days by dimension, as in store.Result
 
 	mu        sync.Mutex
 	overviews []store.OverviewQuery
@@ -87,7 +88,7 @@ func (s *Store) Overview(ctx context.Context, q store.OverviewQuery) (*store.Ove
 			rows = rows[:q.Limit]
 			o.Panels[i].More = true
 		}
-		o.Panels[i].Rows = rows
+		o.Panels[i].Rows, o.Panels[i].Capped = rows, s.Capped[d]
 	}
 	o.Email = s.Email
 	if o.Email == nil {
@@ -280,7 +281,7 @@ func (s *Store) Query(ctx context.Context, q store.Query) (*store.Result, error)
 	if err := cmp.Or(s.Err, ctx.Err()); err != nil {
 		return nil, err
 	}
-	res := &store.Result{}
+	res := &store.Result{Capped: s.Capped}
 	if s.Empty || s.Quiet || len(q.Dimensions) != 1 {
 		return res, nil
 	}
