@@ -74,10 +74,16 @@ type clocks struct {
 	stored func() time.Time // nil: now
 }
 
+// surroundings are what the program stands on besides its configuration.
+type surroundings struct {
+	clocks
+	files spool.FileSystem // the spool's; nil: the machine's
+}
+
 // newApp opens every part and binds the listeners; nothing is served yet. What was opened
 // is closed again when a later part fails. The end of ctx ends every wait and is no error.
-func newApp(ctx context.Context, cfg *Config, log *slog.Logger, t clocks) (_ *app, err error) {
-	now := t.now
+func newApp(ctx context.Context, cfg *Config, log *slog.Logger, on surroundings) (_ *app, err error) {
+	now := on.now
 	a := &app{cfg: cfg, started: cfg, log: log, now: now, registry: prometheus.NewRegistry()}
 	var opened []func()
 	defer func() {
@@ -123,13 +129,13 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger, t clocks) (_ *ap
 	if err != nil {
 		return nil, err
 	}
-	if a.store, err = openStore(ctx, cfg, log, t, a.registry); err != nil {
+	if a.store, err = openStore(ctx, cfg, log, on.clocks, a.registry); err != nil {
 		return nil, err
 	}
 	opened = append(opened, func() { a.store.close(context.Background()) })
 	if a.spool, err = spool.Open(spool.Options{
 		Dir: cfg.path("spool"), Sync: time.Duration(cfg.Spool.Sync), MaxBytes: int64(cfg.Spool.MaxBytes),
-		Now: now, Log: log, Registerer: a.registry,
+		Files: on.files, Now: now, Log: log, Registerer: a.registry,
 	}); err != nil {
 		return nil, err
 	}

@@ -75,7 +75,7 @@ func runDemo(ctx context.Context, s streams, args []string) error {
 	}
 	hup := catchReload()
 	defer signal.Stop(hup)
-	a, err := newApp(ctx, cfg, log, clocks{clock.now, clock.stored})
+	a, err := newApp(ctx, cfg, log, surroundings{clocks: clocks{clock.now, clock.stored}})
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,13 @@ var parts struct {
 	server func() (*storetest.Server, error)
 }
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+func TestMain(m *testing.M) {
+	storetest.Child()
+	if path := os.Getenv(panelEnv); path != "" {
+		os.Exit(victimMain(path))
+	}
+	os.Exit(testMain(m))
+}
 
 func testMain(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "footfall-test-")

@@ -24,7 +24,7 @@ func TestHabitsSurviveARestart(t *testing.T) {
 	cfg.Data, cfg.Listen, cfg.Staff, cfg.Store = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0", storeURL(server(t).NewURL())
 	run := func() *app {
 		t.Helper()
-		a, err := newApp(t.Context(), cfg, slog.New(slog.DiscardHandler), clocks{now: func() time.Time { return time.Unix(seconds.Load(), 0) }})
+		a, err := newApp(t.Context(), cfg, slog.New(slog.DiscardHandler), surroundings{clocks: clocks{now: func() time.Time { return time.Unix(seconds.Load(), 0) }}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -54,6 +54,10 @@ func (f *serveFlags) logger() (*slog.Logger, error) {
 }
 
 func runServe(ctx context.Context, s streams, args []string) error {
+	return serveOn(ctx, s, args, surroundings{clocks: clocks{now: time.Now}})
+}
+
+func serveOn(ctx context.Context, s streams, args []string, on surroundings) error {
 	f := newServeFlags("serve", s)
 	if _, err := f.parse(args, 0, 0); err != nil {
 		return err
@@ -68,7 +72,7 @@ func runServe(ctx context.Context, s streams, args []string) error {
 	}
 	hup := catchReload()
 	defer signal.Stop(hup)
-	a, err := newApp(ctx, cfg, log, clocks{now: time.Now})
+	a, err := newApp(ctx, cfg, log, on)
 	if err != nil {
 		return err
 	}

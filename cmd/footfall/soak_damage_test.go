@@ -47,7 +47,7 @@ type damaged struct {
 // damage fills a spool whose database is away, flips bits and has the rest stored.
 func damage(t *testing.T, db *storetest.Server, seed uint64, alive bool) (d damaged) {
 	r := rand.New(rand.NewPCG(seed, 2))
-	v := newVictim(t, seed)
+	v := newVictim(t, seed, false)
 	v.server = db
 	v.sync = []string{"always", "20ms"}[r.IntN(2)]
 	url := db.NewURL()
@@ -124,7 +124,7 @@ func damage(t *testing.T, db *storetest.Server, seed uint64, alive bool) (d dama
 		t.Fatal(err)
 	}
 
-	d.verdicts = judge(load.hits(), v.stored())
+	d.verdicts = judge(load.hits(), v.stored(), nil)
 	t.Logf("%d acknowledged, %d segments, %d flips, lost %d, reported: %d corrupt, %d torn, %d put aside", d.acknowledged, len(files), d.flips, len(d.lost), d.corrupt, d.torn, len(aside))
 	for _, one := range append(append(d.doubled, d.resentDoubled...), d.wrong...) {
 		t.Error("doubled or wrong: " + one)

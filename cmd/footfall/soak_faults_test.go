@@ -22,11 +22,18 @@ const (
 	killProgramAt // when some bytes have passed to the server
 	killServerAt
 	pauseAndKill // the server stops where it is, and the program is killed: its queries are left behind
+	fillServer   // the server's disk
+	breakFiles   // the spool's files fail
+	moveClock    // by seconds, minutes or hours, forwards or back
+	toMidnight   // to seconds before a site's midnight, and later back over it
+	leapClock    // by weeks, which the visitor keys do not believe, and back
+	loseClock    // by years: the program does not start until it is right again
 	faultKinds
 )
 
 var faultNames = [faultKinds]string{"kill program", "SIGTERM program", "kill store", "pause store", "fill disk", "cut request",
-	"cut answer", "kill program mid-request", "kill server mid-request", "pause store and kill program"}
+	"cut answer", "kill program mid-request", "kill server mid-request", "pause store and kill program",
+	"fill server's disk", "break files", "move clock", "clock to midnight", "leap of clock", "lose clock"}
 
 // fault is one thing to be done.
 type fault struct {
@@ -34,13 +41,29 @@ type fault struct {
 	kind  faultKind
 	lasts time.Duration
 	bytes int64
+	files diskFault     // of breakFiles
+	step  time.Duration // of moveClock and leapClock
+	site  int           // of toMidnight: whose
 }
 
 func (f fault) String() string {
-	return fmt.Sprintf("%s, for %s or after %d bytes", faultNames[f.kind], f.lasts.Round(time.Millisecond), f.bytes)
+	s := fmt.Sprintf("%s, for %s", faultNames[f.kind], f.lasts.Round(time.Millisecond))
+	switch f.kind {
+	case breakFiles:
+		s += ": " + f.files.String()
+	case moveClock, leapClock:
+		s += ": by " + f.step.String()
+	case toMidnight:
+		s += " of " + soakSites[f.site].zone
+	case cutUp, cutDown, killProgramAt, killServerAt:
+		s += fmt.Sprintf(", after %d bytes", f.bytes)
+	}
+	return s
 }
 
-// newSchedule makes the faults of a run: each kind once in a random order, then whatever comes.
+// newSchedule makes the faults of a run: each kind once in a random order, then whatever comes. They
+// are a function of r's seed alone, and so is which file operations fail. What a seed cannot bring back
+// is where in its work the program, the database and the senders are when a fault comes.
 func newSchedule(r *rand.Rand, lasts time.Duration, kinds []faultKind) (all []fault) {
 	order := r.Perm(len(kinds))
 	for at, i := time.Duration(0), 0; at < lasts; i++ {
@@ -53,6 +76,14 @@ func newSchedule(r *rand.Rand, lasts time.Duration, kinds []faultKind) (all []fa
 		if f.kind == cutDown {
 			f.bytes = int64(math.Exp(r.Float64() * math.Log(5_000)))
 		}
+		f.files = 1 + diskFault(r.IntN(int(diskFaults)-1))
+		f.step = time.Duration(math.Exp(r.Float64()*math.Log(40_000))*1000) * time.Millisecond // a second to half a day
+		if f.kind == leapClock {
+			f.step = time.Duration(8+r.IntN(60)) * 24 * time.Hour
+		} else if r.IntN(2) == 0 {
+			f.step = -f.step
+		}
+		f.site = r.IntN(len(soakSites))
 		all = append(all, f)
 		at += f.after
 	}
@@ -61,9 +92,12 @@ func newSchedule(r *rand.Rand, lasts time.Duration, kinds []faultKind) (all []fa
 
 // kinds are the faults that can be done to v.
 func (v *victim) kinds() []faultKind {
-	kinds := []faultKind{killProgram, stopProgram, killStore, pauseStore, pauseAndKill}
-	if v.mounted {
+	kinds := []faultKind{killProgram, stopProgram, killStore, pauseStore, pauseAndKill, breakFiles, moveClock, toMidnight, leapClock, loseClock}
+	if v.disk.dir != "" {
 		kinds = append(kinds, fillDisk)
+	}
+	if v.serverDisk.dir != "" {
+		kinds = append(kinds, fillServer)
 	}
 	if v.proxy != nil {
 		kinds = append(kinds, cutUp, cutDown, killProgramAt, killServerAt)
@@ -116,9 +150,12 @@ func (v *victim) tick() {
 			i = -1
 		}
 	}
-	if v.filling {
-		v.fill()
+	for _, d := range []*soakDisk{&v.disk, &v.serverDisk} {
+		if d.filling {
+			d.fill(v.t)
+		}
 	}
+	v.wasHurt = v.wasHurt || v.disk.filling || v.panel.broken.Load() != 0
 	v.keepRunning()
 }
 
@@ -157,15 +194,41 @@ func (v *victim) do(f fault) {
 		time.Sleep(f.lasts / 4)
 		v.killProgram()
 	case fillDisk:
-		if v.filling {
+		v.wasHurt = true
+		if !v.disk.fillUp(v.t) {
 			return
 		}
-		v.filling = true
-		for !v.full {
-			v.fill()
-			time.Sleep(10 * time.Millisecond)
+		v.later(f.lasts, "full disk", func() { v.disk.empty(v.t) })
+	case fillServer:
+		if !v.serverDisk.fillUp(v.t) {
+			return
 		}
-		v.later(f.lasts, "full disk", v.empty)
+		v.later(f.lasts, "full server's disk", func() { v.serverDisk.empty(v.t) })
+	case breakFiles:
+		if v.panel.broken.Load() != 0 {
+			return
+		}
+		v.wasHurt = true
+		v.panel.broken.Store(uint64(f.files))
+		v.later(f.lasts, "broken files", func() { v.panel.broken.Store(0) })
+	case moveClock:
+		step := f.step
+		if now := v.clockAhead(); now.Abs() > 2*24*time.Hour && now > 0 == (step > 0) {
+			step = -step // it stays within some days
+		}
+		v.moveClock(step)
+	case toMidnight:
+		v.moveClock(v.untilMidnight(f.site) - f.lasts/2)
+		if f.bytes%2 == 0 {
+			v.later(f.lasts, "past midnight: back over it", func() { v.moveClock(-f.lasts - time.Minute) })
+		}
+	case leapClock:
+		v.moveClock(f.step)
+		v.later(f.lasts, "leap", func() { v.moveClock(-f.step) })
+	case loseClock:
+		if !v.loseClock() {
+			return
+		}
 	case cutUp, cutDown, killProgramAt, killServerAt:
 		v.arm(f)
 		return // it counts when it happens

@@ -25,6 +25,13 @@ type soakHit struct {
 
 	counted, duplicates, refused, unanswered int
 	times                                    []string // how each attempt ended, for reports
+	tries                                    []attempt
+}
+
+// attempt is when a hit was sent and its answer came: on the test's clock, and on the victim's.
+type attempt struct {
+	begin, end time.Duration // elapsed
+	clock      time.Time     // at begin
 }
 
 func (h *soakHit) attempts() int { return len(h.times) }
@@ -239,6 +246,11 @@ func (l *soakLoad) newHit(r *rand.Rand) *soakHit {
 // send sends h once and notes the answer.
 func (h *soakHit) send(client *http.Client, v *victim, books *soakBooks) (answered bool) {
 	base := v.base()
+	try := attempt{begin: v.elapsed(), clock: v.panel.now()}
+	defer func() {
+		try.end = v.elapsed()
+		h.tries = append(h.tries, try)
+	}()
 	note := func(counter *int, how string) {
 		*counter++
 		h.times = append(h.times, fmt.Sprintf("%s at %s", how, v.since()))

@@ -76,15 +76,16 @@ func TestCrashSearch(t *testing.T) {
 func searchCrashes(t *testing.T, kind string, seed uint64, lasts time.Duration) {
 	t.Logf("seed %d, %s: FOOTFALL_SEED=%d FOOTFALL_SOAK_SECONDS=%d go test -run 'TestCrashSearch/%s' ./cmd/footfall",
 		seed, lasts, seed, int(lasts.Seconds()), kind)
-	v := newVictim(t, seed)
+	v := newVictim(t, seed, true)
 	if kind == "server" {
-		v.server = storetest.StartServer(t)
+		dir := t.TempDir()
+		if v.serverDisk = newSoakDisk(t); v.serverDisk.dir != "" {
+			dir = v.serverDisk.dir
+		}
+		v.server = storetest.StartServerIn(t, dir)
 		v.proxy = newSoakProxy(t, v.server.Addr())
 		v.database = "soak"
 		v.args = append(v.args, "--store", "clickhouse://default@"+v.proxy.addr()+"/"+v.database)
-	}
-	if why := v.mountData(160 << 20); why != "" {
-		t.Logf("no disk is filled: %s", why)
 	}
 	faults := newSchedule(rand.New(rand.NewPCG(seed, 1)), lasts, v.kinds())
 	load := newSoakLoad(v, seed)
@@ -100,10 +101,10 @@ func searchCrashes(t *testing.T, kind string, seed uint64, lasts time.Duration) 
 	stored := v.stored()
 	v.checkReports(stored)
 	v.checkBooks(stored, load)
-	sum := judge(load.hits(), stored)
-	t.Logf("%s seed %d: %d acknowledged, %d refused, %d unanswered, %d resent; %d kills in %d starts (%d on a full disk ended); faults: %s; %d rows; lost %d, doubled %d, doubled by resending over a restart %d, wrong %d",
-		kind, seed, sum.acknowledged, sum.refused, sum.unanswered, sum.resent, v.kills(), v.launches, v.ended, v.counts(), len(stored),
-		len(sum.lost), len(sum.doubled), len(sum.resentDoubled), len(sum.wrong))
+	sum := judge(load.hits(), stored, v.mayCountAgain)
+	t.Logf("%s seed %d: %d acknowledged, %d refused, %d unanswered, %d resent; %d kills in %d starts (%d on a hurt disk ended); faults: %s (%d file operations failed); %d rows; lost %d, doubled %d, doubled by resending over a restart %d, counted again after the clock went far %d, wrong %d",
+		kind, seed, sum.acknowledged, sum.refused, sum.unanswered, sum.resent, v.kills(), v.launches, v.ended, v.counts(), v.panel.failed.Load(), len(stored),
+		len(sum.lost), len(sum.doubled), len(sum.resentDoubled), sum.again, len(sum.wrong))
 	again := sum.resentDoubled
 	if len(again) > 0 && strings.Contains(v.out.String(), "visits under way are restored when it does") {
 		// Until a late database has told which ids there were, the program cannot know them.
@@ -132,11 +133,13 @@ func searchCrashes(t *testing.T, kind string, seed uint64, lasts time.Duration) 
 // verdicts is what comparing hits with rows found.
 type verdicts struct {
 	acknowledged, refused, unanswered, resent int
+	again                                     int // doubled, having been sent again when nothing was promised any more
 	lost, doubled, resentDoubled, wrong       []string
 }
 
-// judge compares what the senders were told with the rows.
-func judge(hits []*soakHit, rows []soakRow) (v verdicts) {
+// judge compares what the senders were told with the rows. mayCountAgain (nil: never) tells of a hit that was sent
+// again that its id was not to be known any more.
+func judge(hits []*soakHit, rows []soakRow, mayCountAgain func(h *soakHit, site string) bool) (v verdicts) {
 	times := map[int]map[string]int{} // rows by number and site
 	known := map[int]*soakHit{}
 	for _, h := range hits {
@@ -175,6 +178,8 @@ func judge(hits []*soakHit, rows []soakRow) (v verdicts) {
 				v.lost = append(v.lost, h.String()+" at "+site)
 			case n == 1 && h.counted+h.duplicates+h.unanswered == 0 && len(h.sites) == 1:
 				v.doubled = append(v.doubled, fmt.Sprintf("%s at %s was refused, and is stored", h, site))
+			case n > 1 && n <= h.attempts() && mayCountAgain != nil && mayCountAgain(h, site):
+				v.again++
 			case n > 1 && h.attempts() > 1:
 				v.resentDoubled = append(v.resentDoubled, fmt.Sprintf("%s at %s: %d rows", h, site, n))
 			case n > 1:

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -23,44 +22,60 @@ import (
 // test's goroutine's, but for base, since and process.
 type victim struct {
 	*program
-	seed     uint64
-	began    time.Time
-	server   *storetest.Server // nil: the embedded engine
-	proxy    *soakProxy        // before server
-	mounted  bool              // the data directory is a disk of its own
-	database string            // on server
-	sync     string            // of the spool; "": another at each start
-	launches int
-	config   string
+	seed       uint64
+	began      time.Time
+	server     *storetest.Server // nil: the embedded engine
+	proxy      *soakProxy        // before server
+	panel      *panel
+	panelEnv   string
+	disk       soakDisk // of the data directory
+	serverDisk soakDisk // of server
+	database   string   // on server
+	sync       string   // of the spool; "": another at each start
+	launches   int
+	config     string
 
 	public  atomic.Pointer[string] // nil: not known
 	staffAt atomic.Pointer[string] // set before public
 	current atomic.Pointer[exec.Cmd]
 	dead    chan struct{} // closed when the current process has ended
 
-	filling  bool
-	full     bool // filling has come to its end
-	wasFull  bool // the disk was perhaps full at some time of this process
+	moves     []clockMove
+	mostAhead time.Duration // of the clock, at any time
+
+	wasHurt  bool // the disk was perhaps full at some time of this process, or its files failed
 	stopping bool // it was asked to
 	heals    []healing
 	happened chan fault // what the proxy did
 	applied  [faultKinds]int
 	diary    []string
-	ended    int             // starts that a full disk did not allow
-	cramped  map[string]bool // addresses of processes whose disk was full at some time
+	ended    int             // starts that a full or failing disk did not allow
+	cramped  map[string]bool // addresses of processes whose disk was full or failed at some time
 }
 
-func newVictim(t *testing.T, seed uint64) *victim {
+// newVictim makes a victim whose data directory is a disk of its own if small is set, and if that
+// is permitted.
+func newVictim(t *testing.T, seed uint64, small bool) *victim {
 	t.Helper()
-	data := filepath.Join(t.TempDir(), "data")
-	if err := os.Mkdir(data, 0o700); err != nil {
-		t.Fatal(err)
+	var disk soakDisk
+	if small {
+		disk = newSoakDisk(t)
+	}
+	data := disk.dir
+	if data == "" {
+		data = filepath.Join(t.TempDir(), "data")
+		if err := os.Mkdir(data, 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
 	v := &victim{
 		program: &program{t: t, data: data, client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}},
 		seed:    seed, began: time.Now(), happened: make(chan fault, 1000),
 		config: writeConfig(t, soakConfig("200ms")),
+		disk:   disk,
 	}
+	v.panel, v.panelEnv = newPanel(t)
+	v.panel.seed.Store(seed)
 	v.args = []string{"--config", v.config}
 	binary(t) // its building is not to count
 	t.Cleanup(func() {
@@ -89,61 +104,12 @@ func (v *victim) base() string {
 
 func (v *victim) process() *exec.Cmd { return v.current.Load() }
 
-// mountData puts the data directory on a disk of its own, so that it can be filled. It
-// says why where that is not permitted.
-func (v *victim) mountData(size int) (why string) {
-	if err := syscall.Mount("footfall-soak", v.data, "tmpfs", 0, fmt.Sprintf("size=%d,mode=700", size)); err != nil {
-		return "mounting a small disk: " + err.Error()
-	}
-	v.mounted = true
-	v.t.Cleanup(func() {
-		v.end()
-		if err := syscall.Unmount(v.data, 2 /* MNT_DETACH */); err != nil {
-			v.t.Errorf("unmounting: %v", err)
-		}
-	})
-	return ""
-}
-
-func (v *victim) filler() string { return filepath.Join(v.data, "filler") }
-
-// fill takes more and more of the room on the disk, 4 MiB at a time: with a call each 10 ms that is
-// faster than most disks are written.
-func (v *victim) fill() {
-	v.wasFull = true
-	f, err := os.OpenFile(v.filler(), os.O_CREATE|os.O_WRONLY, 0o600)
-	if errors.Is(err, syscall.ENOSPC) {
-		return
-	}
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	for n := int64(4 << 20); n >= 4096; n /= 2 {
-		if syscall.Fallocate(int(f.Fd()), 0, fi.Size(), n) == nil {
-			return
-		}
-	}
-	v.full = true
-}
-
-// empty makes room again.
-func (v *victim) empty() {
-	v.filling, v.full = false, false
-	if err := os.Remove(v.filler()); err != nil && !errors.Is(err, os.ErrNotExist) {
-		v.t.Error(err)
-	}
-}
-
 // launch starts the program in some time zone and with some setting of spool.sync, and does not wait:
 // it can be hurt while it starts.
 func (v *victim) launch() {
 	v.launches++
-	v.wasFull = v.filling
+	v.wasHurt = v.disk.filling || v.panel.broken.Load() != 0
+	v.panel.seed.Store(v.seed + uint64(v.launches))
 	r := rand.New(rand.NewPCG(v.seed, uint64(1000+v.launches)))
 	zone := []string{"", "UTC", "Asia/Kolkata", "Pacific/Kiritimati", "America/Anchorage"}[r.IntN(5)]
 	sync := []string{"200ms", "always", "20ms"}[r.IntN(3)]
@@ -154,9 +120,13 @@ func (v *victim) launch() {
 		v.t.Fatal(err)
 	}
 	v.note(fmt.Sprintf("start %d, TZ %q, sync %s", v.launches, zone, sync))
-	cmd := exec.Command(binary(v.t), append([]string{"serve", "--data", v.data, "--listen", "127.0.0.1:0", "--staff", "127.0.0.1:0"}, v.args...)...)
+	self, err := os.Executable()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	cmd := exec.Command(self, append([]string{"serve", "--data", v.data, "--listen", "127.0.0.1:0", "--staff", "127.0.0.1:0"}, v.args...)...)
 	cmd.Dir = "../.."
-	cmd.Env = append(os.Environ(), "TZ="+zone)
+	cmd.Env = append(os.Environ(), "TZ="+zone, v.panelEnv)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		v.t.Fatal(err)
@@ -194,7 +164,7 @@ func (v *victim) launch() {
 
 // keepRunning starts the program again if it has ended.
 func (v *victim) keepRunning() {
-	if v.wasFull && v.base() != "" {
+	if v.wasHurt && v.base() != "" {
 		if v.cramped == nil {
 			v.cramped = map[string]bool{}
 		}
@@ -211,9 +181,9 @@ func (v *victim) keepRunning() {
 	killed := ws.Signaled() && ws.Signal() == syscall.SIGKILL
 	switch {
 	case killed || v.stopping:
-	case v.wasFull:
+	case v.wasHurt:
 		v.ended++
-		v.note("the program does not start on a full disk: " + state.String())
+		v.note("the program does not start on a hurt disk: " + state.String())
 		time.Sleep(100 * time.Millisecond)
 	default:
 		v.t.Errorf("at %s the program ended by itself: %s", v.since(), state)
@@ -277,6 +247,10 @@ func (v *victim) startServer() {
 	if v.server.Pid() != 0 {
 		return
 	}
+	if v.serverDisk.filling { // it would not start
+		v.later(100*time.Millisecond, "server down, its disk is full", v.startServer)
+		return
+	}
 	if err := v.server.Restart(); err != nil {
 		v.t.Fatal(err)
 	}
@@ -309,6 +283,7 @@ func (v *victim) heal() {
 			v.heals[i].at = 0
 		}
 	}
+	v.settleClock()
 	if v.server != nil {
 		v.startServer()
 	}

@@ -46,7 +46,7 @@ type noSync struct{ diskFS }
 
 func (noSync) SyncDir(string) error { return nil }
 
-func (f noSync) OpenFile(name string, flag int, perm os.FileMode) (file, error) {
+func (f noSync) OpenFile(name string, flag int, perm os.FileMode) (File, error) {
 	o, err := f.diskFS.OpenFile(name, flag, perm)
 	if err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func (f noSync) OpenFile(name string, flag int, perm os.FileMode) (file, error) 
 	return noSyncFile{o}, nil
 }
 
-type noSyncFile struct{ file }
+type noSyncFile struct{ File }
 
 func (noSyncFile) Sync() error { return nil }
 

@@ -39,7 +39,7 @@ func (f *faulty) fails(op string) error {
 	return nil
 }
 
-func (f *faulty) OpenFile(name string, flag int, perm os.FileMode) (file, error) {
+func (f *faulty) OpenFile(name string, flag int, perm os.FileMode) (File, error) {
 	if flag&os.O_CREATE != 0 {
 		if err := f.fails("create"); err != nil {
 			return nil, err
@@ -74,7 +74,7 @@ func (f *faulty) Remove(name string) error {
 }
 
 type faultyFile struct {
-	file
+	File
 	fs *faulty
 }
 
@@ -88,24 +88,24 @@ func (f *faultyFile) WriteAt(b []byte, offset int64) (int, error) {
 		if op == "footer" && short == len(b) {
 			short = 0
 		}
-		n, _ := f.file.WriteAt(b[:short], offset)
+		n, _ := f.File.WriteAt(b[:short], offset)
 		return n, err
 	}
-	return f.file.WriteAt(b, offset)
+	return f.File.WriteAt(b, offset)
 }
 
 func (f *faultyFile) Truncate(size int64) error {
 	if err := f.fs.fails("truncate"); err != nil {
 		return err
 	}
-	return f.file.Truncate(size)
+	return f.File.Truncate(size)
 }
 
 func (f *faultyFile) Sync() error {
 	if err := f.fs.fails("sync"); err != nil {
 		return err
 	}
-	return f.file.Sync()
+	return f.File.Sync()
 }
 
 // Whatever fails, exactly the acknowledged events come out, by this process and, in a copy of the folder,

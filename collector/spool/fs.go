@@ -5,9 +5,10 @@ import (
 	"os"
 )
 
-// fileSystem is what the spool needs of one; tests put faults into it.
-type fileSystem interface {
-	OpenFile(name string, flag int, perm os.FileMode) (file, error)
+// FileSystem is what a spool needs of one. Its methods are those of package os by the same names;
+// SyncDir brings a folder's entries to the disk.
+type FileSystem interface {
+	OpenFile(name string, flag int, perm os.FileMode) (File, error)
 	ReadFile(name string) ([]byte, error)
 	ReadDir(name string) ([]os.DirEntry, error)
 	Rename(from, to string) error
@@ -15,8 +16,8 @@ type fileSystem interface {
 	SyncDir(name string) error
 }
 
-// file is an open segment file. Close may be called while Sync runs.
-type file interface {
+// File is an open segment file. Close may be called while Sync runs.
+type File interface {
 	ReadAt(b []byte, offset int64) (int, error)
 	WriteAt(b []byte, offset int64) (int, error)
 	Truncate(size int64) error
@@ -25,9 +26,12 @@ type file interface {
 	Close() error
 }
 
+// Disk returns the file system of the machine.
+func Disk() FileSystem { return diskFS{} }
+
 type diskFS struct{}
 
-func (diskFS) OpenFile(name string, flag int, perm os.FileMode) (file, error) {
+func (diskFS) OpenFile(name string, flag int, perm os.FileMode) (File, error) {
 	f, err := os.OpenFile(name, flag, perm)
 	if err != nil {
 		return nil, err

@@ -27,7 +27,7 @@ type segment struct {
 
 	held map[event.Drop]uint64 // what is in it, once [Spool.Waiting] has counted it; Spool.counting guards it
 
-	file    file // nil once closed
+	file    File // nil once closed
 	dirty   bool // active only: written since the last sync
 	suspect atomic.Bool
 }

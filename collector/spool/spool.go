@@ -62,6 +62,7 @@ type Options struct {
 	SegmentEvents int
 	MaxAge        time.Duration
 
+	Files      FileSystem // nil: Disk
 	Now        func() time.Time
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
@@ -89,7 +90,7 @@ type Spool struct {
 	maxAge        time.Duration
 	now           func() time.Time
 	log           *slog.Logger
-	fs            fileSystem
+	fs            FileSystem
 	lock          *os.File
 	metrics       *metrics
 
@@ -140,9 +141,10 @@ type failure struct {
 
 // Open opens the spool in o.Dir and takes over what an earlier process left there, reporting
 // what of it was damaged. An error says that the folder cannot be used.
-func Open(o Options) (*Spool, error) { return open(o, diskFS{}) }
-
-func open(o Options, fs fileSystem) (*Spool, error) {
+func Open(o Options) (*Spool, error) {
+	if o.Files == nil {
+		o.Files = Disk()
+	}
 	switch {
 	case o.Dir == "" || o.Now == nil || o.Log == nil:
 		return nil, errors.New("spool: Options.Dir, Now and Log are required")
@@ -152,7 +154,7 @@ func open(o Options, fs fileSystem) (*Spool, error) {
 		return nil, fmt.Errorf("spool: max_bytes is %d: at least %d", o.MaxBytes, 1<<16)
 	}
 	s := &Spool{
-		dir: o.Dir, sync: o.Sync, maxBytes: o.MaxBytes, now: o.Now, log: o.Log, fs: fs,
+		dir: o.Dir, sync: o.Sync, maxBytes: o.MaxBytes, now: o.Now, log: o.Log, fs: o.Files,
 		segmentBytes:  orDefault(o.SegmentBytes, min(defaultSegmentBytes, o.MaxBytes/4)),
 		segmentEvents: orDefault(o.SegmentEvents, defaultSegmentEvents),
 		maxAge:        orDefault(o.MaxAge, defaultMaxAge),

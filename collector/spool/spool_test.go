@@ -54,7 +54,7 @@ func (b *syncBuffer) String() string {
 	return b.b.String()
 }
 
-func openRig(t testing.TB, dir string, fs fileSystem, change func(*Options)) *rig {
+func openRig(t testing.TB, dir string, fs FileSystem, change func(*Options)) *rig {
 	t.Helper()
 	r := &rig{dir: dir, reg: prometheus.NewRegistry(), log: &syncBuffer{}}
 	o := Options{Dir: dir, Sync: 200 * time.Millisecond, MaxBytes: 1 << 30, MaxAge: 20 * time.Millisecond,
@@ -63,7 +63,8 @@ func openRig(t testing.TB, dir string, fs fileSystem, change func(*Options)) *ri
 		change(&o)
 	}
 	var err error
-	if r.Spool, err = open(o, fs); err != nil {
+	o.Files = fs
+	if r.Spool, err = Open(o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close(canceled()) })

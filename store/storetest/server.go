@@ -61,7 +61,13 @@ type process struct {
 // theirs). It is killed at the test's end.
 func StartServer(t testing.TB) *Server {
 	t.Helper()
-	s, err := NewServer(t.TempDir())
+	return StartServerIn(t, t.TempDir())
+}
+
+// StartServerIn is StartServer with all of the server's files below dir.
+func StartServerIn(t testing.TB, dir string) *Server {
+	t.Helper()
+	s, err := NewServer(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
