@@ -1,0 +1,124 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The words of single facts. They may change freely: only values make a version.
+
+// Purposes returns what visits are counted for. No other use is built into the program.
+func Purposes() []string {
+	return []string{
+		"to see how much the site is read, which pages, and from where",
+		"to find pages that do not work, and to make the site easier to use",
+		"to give the servers the size they need",
+	}
+}
+
+// purposeKeys stand for [Purposes] in a fingerprint.
+func purposeKeys() []string { return []string{"audience", "usability", "capacity"} }
+
+func sayMeans(means []Means) string {
+	var out []string
+	for _, m := range means {
+		switch m {
+		case Script:
+			out = append(out, "a script in the page")
+		case Pixel:
+			out = append(out, "an invisible picture in the page, where there is no JavaScript")
+		case Email:
+			out = append(out, "an invisible picture in emails")
+		default:
+			out = append(out, string(m))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func (f *Facts) sayAddress() string {
+	if f.Address != "truncate" {
+		return "not kept, in no part"
+	}
+	return fmt.Sprintf("cut to a network before anything is stored: %s (IPv4), /%d (IPv6)", shared(32-f.Bits4), f.Bits6)
+}
+
+// shared says how many addresses have the same network.
+func shared(bits int) string {
+	if bits <= 0 {
+		return "the whole address"
+	}
+	return fmt.Sprintf("a network shared by %s addresses", thousands(1<<bits))
+}
+
+func thousands(n int) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func (f *Facts) sayDNT() string {
+	switch f.DNT {
+	case "drop":
+		return "the visit is not counted at all"
+	case "unlinked":
+		return "the page view is counted without any number: it cannot be joined to another one"
+	}
+	return "not acted on: the visit is counted as any other"
+}
+
+func (f *Facts) sayCookie() string {
+	if f.Cookie != "consented" {
+		return "none"
+	}
+	return fmt.Sprintf("only with consent: a random number, for %d days from then, which later visits do not extend", f.CookieDays)
+}
+
+func (f *Facts) sayPlace() string {
+	switch f.Place {
+	case "country":
+		return "the country, looked up on this machine from the cut address"
+	case "city":
+		return "country, region and city, looked up on this machine from the cut address"
+	}
+	return "not looked up"
+}
+
+func (f *Facts) sayPII() string {
+	switch f.PII {
+	case "mask":
+		return "replaced by its kind, as (email), before anything is stored"
+	case "drop":
+		return "the page view is not counted"
+	}
+	return "stored as it comes"
+}
+
+func (f *Facts) sayMinVisitors() string {
+	if f.MinVisitors < 2 {
+		return "no limit"
+	}
+	return fmt.Sprintf("%d visitors", f.MinVisitors)
+}
+
+func (f *Facts) sayRetention() string {
+	if f.Disposal {
+		return sayPeriod(f.Retention) + ", then deleted by the program"
+	}
+	return sayPeriod(f.Retention) + "; deleting is the organisation's task, the program does not do it by itself"
+}
+
+// sayPeriod puts a setting such as 400d into words.
+func sayPeriod(p string) string {
+	n := strings.TrimRight(p, "dwmoy")
+	unit := map[string]string{"d": "day", "w": "week", "mo": "month", "y": "year"}[strings.TrimPrefix(p, n)]
+	if n == "" || unit == "" {
+		return p
+	}
+	if n != "1" {
+		unit += "s"
+	}
+	return n + " " + unit
+}
