@@ -60,6 +60,8 @@ type app struct {
 	control   *http.Server
 	files     *auth.Files
 	books     *booksWatch
+	notices   *policy.Notices
+	receipts  *policy.Receipts
 
 	public, private, socket net.Listener
 
@@ -125,6 +127,13 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger, on surroundings)
 	if a.files, err = auth.Open(cfg.Data, now); err != nil {
 		return nil, err
 	}
+	if a.notices, err = policy.OpenNotices(cfg.Data, now); err != nil {
+		return nil, err
+	}
+	if a.receipts, err = policy.OpenReceipts(cfg.Data, a.notices, now); err != nil {
+		return nil, err
+	}
+	opened = append(opened, func() { a.receipts.Close() })
 	emailKey, err := email.LoadOrCreateKey(cfg.path("email.key"), now)
 	if err != nil {
 		return nil, err
@@ -158,12 +167,14 @@ func (a *app) newCollector(key *email.Key) error {
 	if err != nil {
 		return err
 	}
-	a.collector, err = collector.New(collector.Options{
-		Sites: a.cfg.sites(), TrustedProxies: a.cfg.trustedProxies(), RateLimit: a.cfg.RateLimit,
-		Now: a.now, Log: a.log, Registerer: a.registry,
-		Keys: a.keys, Agents: agents, Sources: sources, Geo: a.geo, Spool: a.spool, EmailKey: key,
+	return a.notices.Update(a.cfg.facts(a.publicURL(), a.geo), func(notice map[string]uint32) (err error) {
+		a.collector, err = collector.New(collector.Options{
+			Sites: a.cfg.sites(notice), TrustedProxies: a.cfg.trustedProxies(), RateLimit: a.cfg.RateLimit,
+			Now: a.now, Log: a.log, Registerer: a.registry,
+			Keys: a.keys, Agents: agents, Sources: sources, Geo: a.geo, Spool: a.spool, EmailKey: key,
+		})
+		return err
 	})
-	return err
 }
 
 func (a *app) newStaff() error {
@@ -284,6 +295,7 @@ func (a *app) stop() {
 	within(closeTimeout, func(ctx context.Context) { a.store.close(ctx) })
 	a.done.Wait()
 	a.geo.Close()
+	a.receipts.Close()
 	a.lock.unlock()
 }
 
@@ -299,8 +311,10 @@ func (a *app) reload(next *Config) error {
 	if err != nil {
 		return err
 	}
-	if err := a.collector.Configure(collector.Settings{
-		Sites: next.sites(), TrustedProxies: next.trustedProxies(), Geo: geo, RateLimit: next.RateLimit,
+	if err := a.notices.Update(next.facts(a.publicURLOf(next), geo), func(notice map[string]uint32) error {
+		return a.collector.Configure(collector.Settings{
+			Sites: next.sites(notice), TrustedProxies: next.trustedProxies(), Geo: geo, RateLimit: next.RateLimit,
+		})
 	}); err != nil {
 		geo.Close()
 		return err
@@ -333,8 +347,10 @@ func (a *app) config() *Config {
 }
 
 // publicURL is the configured address, or the one that was bound: the port may have been 0.
-func (a *app) publicURL() string {
-	if c := a.config(); c.URL != "" {
+func (a *app) publicURL() string { return a.publicURLOf(a.config()) }
+
+func (a *app) publicURLOf(c *Config) string {
+	if c.URL != "" {
 		return c.publicURL()
 	}
 	return localURL(a.public.Addr().String())

@@ -49,6 +49,8 @@ type Organisation struct {
 	Address string `yaml:"address"`
 	Email   string `yaml:"email"`
 	Phone   string `yaml:"phone"`
+	// Jurisdiction is whose law applies, as "DE": receipts name it.
+	Jurisdiction string `yaml:"jurisdiction"`
 }
 
 // SpoolConfig says how durable an acknowledged hit is, and how much may wait.
@@ -311,13 +313,14 @@ func localURL(listen string) string {
 	return "http://" + net.JoinHostPort(host, port)
 }
 
-// sites returns the sites as the collector wants them.
-func (c *Config) sites() []collector.Site {
+// sites returns the sites as the collector wants them, each with the version of its notice.
+func (c *Config) sites(notice map[string]uint32) []collector.Site {
 	out := make([]collector.Site, len(c.Sites))
 	for i, s := range c.Sites {
 		out[i] = collector.Site{
 			Domain: s.Domain, Location: s.Timezone.Location, Hostnames: s.Hostnames, QueryParams: s.QueryParams,
 			IP: anonymize.Mode(s.IP), DNT: collector.DNT(s.DNT), Window: anonymize.Window(s.VisitorWindow), GeoOff: !s.Geo,
+			Notice: notice[s.Domain],
 		}
 	}
 	return out

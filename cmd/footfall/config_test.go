@@ -74,10 +74,10 @@ func TestFullConfiguration(t *testing.T) {
 	if c.RateLimit != 600 {
 		t.Errorf("rate limit %d", c.RateLimit)
 	}
-	sites := c.sites()
+	sites := c.sites(map[string]uint32{"example.org": 3})
 	s := sites[0]
 	if s.Location.String() != "Europe/Berlin" || s.IP != anonymize.ModeHash || s.DNT != collector.DNTDrop ||
-		s.Window != anonymize.Week || !s.GeoOff || len(s.QueryParams) != 2 || len(s.Hostnames) != 2 {
+		s.Window != anonymize.Week || !s.GeoOff || len(s.QueryParams) != 2 || len(s.Hostnames) != 2 || s.Notice != 3 {
 		t.Errorf("site %+v", s)
 	}
 	d := sites[1]

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"github.com/maypok86/otter/v2"
@@ -87,6 +88,15 @@ func (g *Geo) About() string {
 		return ""
 	}
 	return event.Clean(g.about, event.MaxTitle)
+}
+
+// Cities tells whether the database knows more of a place than the country.
+func (g *Geo) Cities() bool {
+	if g == nil {
+		return false
+	}
+	kind := g.raw.Metadata.DatabaseType
+	return strings.Contains(kind, "City") || strings.Contains(kind, "Enterprise")
 }
 
 // Lookup returns the place of an address, of which nothing is kept. Give it the masked
