@@ -233,7 +233,7 @@ func (c *Collector) fill(cfg *settings, s *site, x *hit, who visitor) {
 	if !x.dnt || s.DNT == DNTIgnore {
 		e.VisitorID = c.keys.ID(s.Domain, s.Window, int(e.Day), who.addr, who.agent)
 	}
-	at := cfg.places.of(anonymize.Truncate(who.addr, anonymize.Bits4, anonymize.Bits6))
+	at := cfg.places.of(s.network(who.addr))
 	if s.IP == anonymize.ModeTruncate {
 		e.Network = at.text
 	}

@@ -3,11 +3,14 @@ package collector
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/kantarainitiative/footfall/collector/classify"
 	"github.com/kantarainitiative/footfall/event"
 )
 
@@ -301,6 +304,50 @@ func TestWhatIsKeptOfAnAddress(t *testing.T) {
 	}
 	if other := hit("example.org", "User-Agent: "+safari); other.VisitorID == first.VisitorID || other.Visit.Device != "Mobile" {
 		t.Error("another agent is the same visitor")
+	}
+}
+
+// witness remembers which addresses places were looked up by.
+type witness struct {
+	mu   sync.Mutex
+	seen map[netip.Addr]bool
+}
+
+func (w *witness) Lookup(a netip.Addr) classify.Place {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seen[a] = true
+	return classify.Place{Country: strings.ToUpper(a.String())}
+}
+
+// Each site sees its own prefix of an address: it is what is stored, what a place is looked up by,
+// and one site's place is not another's. The visitor's id is the whole address's.
+func TestPrefixLengths(t *testing.T) {
+	w := &witness{seen: map[netip.Addr]bool{}}
+	r := newRig(t, func(o *Options) {
+		o.Geo = w
+		o.Sites = []Site{{Domain: "example.org"}, {Domain: "short.example", Bits4: 16, Bits6: 32}, {Domain: "long.example", Bits4: 32, Bits6: 128}}
+	})
+	for _, c := range []struct{ site, from, network, where string }{
+		{"example.org", "203.0.113.77", "203.0.113.0/24", "203.0.113.0"},
+		{"short.example", "203.0.113.77", "203.0.0.0/16", "203.0.0.0"},
+		{"example.org", "203.0.113.77", "203.0.113.0/24", "203.0.113.0"},
+		{"long.example", "203.0.113.77", "203.0.113.0/24", "203.0.113.0"},
+		{"example.org", "2001:db8:7:1234::1", "2001:db8:7::/48", "2001:DB8:7::"},
+		{"short.example", "2001:db8:7:1234::1", "2001:db8::/32", "2001:DB8::"},
+		{"long.example", "2001:db8:7:1234::1", "2001:db8:7::/48", "2001:DB8:7::"},
+	} {
+		e := r.hit(t, `{"n":"pageview","u":"https://`+c.site+`/","d":"`+c.site+`"}`, "X-Forwarded-For: "+c.from)
+		if e.Network != c.network || e.Visit.Country != c.where {
+			t.Errorf("%s: network %q, looked up %q, want %q and %q", c.site, e.Network, e.Visit.Country, c.network, c.where)
+		}
+	}
+	if len(w.seen) != 4 {
+		t.Errorf("places were looked up by %v", w.seen)
+	}
+	one := r.hit(t, `{"n":"pageview","u":"https://short.example/","d":"short.example"}`, "X-Forwarded-For: 203.0.113.77")
+	if two := r.hit(t, `{"n":"pageview","u":"https://short.example/","d":"short.example"}`, "X-Forwarded-For: 203.0.5.9"); two.Network != one.Network || two.VisitorID == one.VisitorID {
+		t.Error("two addresses of one network are one visitor")
 	}
 }
 

@@ -51,6 +51,8 @@ type Site struct {
 	Location    *time.Location   // the site's calendar; nil is UTC
 	Hostnames   []string         // only pages on these hosts and their subdomains count; none: on any
 	IP          anonymize.Mode   // what is kept of an address
+	Bits4       int              // leading bits of an IPv4 address that its network has; 0, or more than it: [anonymize.Bits4]
+	Bits6       int              // the same of an IPv6 address: [anonymize.Bits6]
 	DNT         DNT              // what a Do-Not-Track signal does
 	Window      anonymize.Window // how long a visitor keeps an id
 	QueryParams []string         // query parameters that are part of a page
@@ -83,6 +85,19 @@ type site struct {
 	params map[string]struct{}
 	habit  *habit // the same for the life of the process
 	today  atomic.Pointer[calendarDay]
+}
+
+// network is what the site sees of an address: all that is stored of it, and all that a place is
+// looked up by.
+func (s *site) network(addr netip.Addr) anonymize.Network {
+	bits4, bits6 := s.Bits4, s.Bits6
+	if bits4 == 0 {
+		bits4 = anonymize.Bits4
+	}
+	if bits6 == 0 {
+		bits6 = anonymize.Bits6
+	}
+	return anonymize.Truncate(addr, bits4, bits6)
 }
 
 // calendarDay is a date and the Unix seconds between which it is that date.

@@ -66,6 +66,7 @@ type SiteConfig struct {
 	Hostnames     []string      `yaml:"hostnames"`
 	QueryParams   []string      `yaml:"query_params"` // kept in the page; every other parameter is dropped
 	IP            ipMode        `yaml:"ip"`
+	Prefix        prefixLengths `yaml:"prefix"`
 	DNT           dntMode       `yaml:"dnt"`
 	VisitorWindow visitorWindow `yaml:"visitor_window"`
 	Geo           bool          `yaml:"geo"` // look up the country
@@ -87,7 +88,7 @@ func defaultConfig() *Config {
 
 func defaultSite() SiteConfig {
 	return SiteConfig{
-		Timezone: zone{time.UTC}, DNT: dntMode(collector.DNTUnlinked), Geo: true,
+		Timezone: zone{time.UTC}, Prefix: prefixLengths{anonymize.Bits4, anonymize.Bits6}, DNT: dntMode(collector.DNTUnlinked), Geo: true,
 		Retention: "400d", PII: "mask", Cookie: "none",
 	}
 }
@@ -181,7 +182,7 @@ func yamlError(file string, err error) error {
 // knownKeys refuses keys of the mapping n that the struct v has no field for.
 func knownKeys(n *yaml.Node, v any) error {
 	if n.Kind != yaml.MappingNode {
-		return fmt.Errorf("line %d: expected a mapping with a domain", n.Line)
+		return fmt.Errorf("line %d: expected a mapping", n.Line)
 	}
 	known := yamlKeys(v)
 	for i := 0; i < len(n.Content); i += 2 {
@@ -252,12 +253,18 @@ func (c *Config) Validate() error {
 				return fmt.Errorf("sites[%d].hostnames: %q is no host name", i, h)
 			}
 		}
-		if s.MinVisitors < 0 {
-			return fmt.Errorf("sites[%d].min_visitors: %d is negative", i, s.MinVisitors)
+		if err := s.Prefix.validate(); err != nil {
+			return fmt.Errorf("sites[%d].prefix.%w", i, err)
+		}
+		if s.MinVisitors < 0 || s.MinVisitors > maxMinVisitors {
+			return fmt.Errorf("sites[%d].min_visitors: %d lies not between 0 and %d", i, s.MinVisitors, maxMinVisitors)
 		}
 	}
 	return nil
 }
+
+// maxMinVisitors is more than any rule on small numbers asks for.
+const maxMinVisitors = 1000
 
 // maxRateLimit is more than any one network sends: above it a limit is a slip of the pen.
 const maxRateLimit = 1_000_000
@@ -319,7 +326,7 @@ func (c *Config) sites(notice map[string]uint32) []collector.Site {
 	for i, s := range c.Sites {
 		out[i] = collector.Site{
 			Domain: s.Domain, Location: s.Timezone.Location, Hostnames: s.Hostnames, QueryParams: s.QueryParams,
-			IP: anonymize.Mode(s.IP), DNT: collector.DNT(s.DNT), Window: anonymize.Window(s.VisitorWindow), GeoOff: !s.Geo,
+			IP: anonymize.Mode(s.IP), Bits4: s.Prefix.IPv4, Bits6: s.Prefix.IPv6, DNT: collector.DNT(s.DNT), Window: anonymize.Window(s.VisitorWindow), GeoOff: !s.Geo,
 			Notice: notice[s.Domain],
 		}
 	}

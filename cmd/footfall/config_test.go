@@ -47,6 +47,10 @@ func TestBadConfigurations(t *testing.T) {
 		"port":              `listen: ":99999" is no address: write HOST:PORT, or :PORT for every interface`,
 		"same":              `staff: must be another address than listen (127.0.0.1:80): visitors must not reach the dashboard`,
 		"store":             `store: write embedded, or clickhouse://user:password@host:9000/database`,
+		"prefix":            `sites[0].prefix.ipv4: 28: write 24 (the most that is ever kept of an address) or less, down to 8`,
+		"prefix6":           `sites[0].prefix.ipv6: 8: write 48 (the most that is ever kept of an address) or less, down to 16`,
+		"prefix-key":        `testdata/bad.prefix-key.yml: line 3: unknown key "v4"`,
+		"few":               `sites[0].min_visitors: 5000 lies not between 0 and 1000`,
 		"url":               `url: "example.org" is no public address: write https://HOST`,
 		"yaml":              `testdata/bad.yaml.yml: line 1: did not find expected node content`,
 		"two":               `testdata/bad.two.yml: more than one YAML document`,
@@ -79,6 +83,9 @@ func TestFullConfiguration(t *testing.T) {
 	if s.Location.String() != "Europe/Berlin" || s.IP != anonymize.ModeHash || s.DNT != collector.DNTDrop ||
 		s.Window != anonymize.Week || !s.GeoOff || len(s.QueryParams) != 2 || len(s.Hostnames) != 2 || s.Notice != 3 {
 		t.Errorf("site %+v", s)
+	}
+	if s.Bits4 != 16 || s.Bits6 != anonymize.Bits6 || sites[1].Bits4 != anonymize.Bits4 {
+		t.Errorf("prefixes %d and %d, by default %d", s.Bits4, s.Bits6, sites[1].Bits4)
 	}
 	d := sites[1]
 	if d.Location != time.UTC || d.IP != anonymize.ModeTruncate || d.DNT != collector.DNTUnlinked || d.Window != anonymize.Day || d.GeoOff {

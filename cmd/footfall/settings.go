@@ -102,6 +102,43 @@ func (m *ipMode) UnmarshalYAML(n *yaml.Node) error {
 	return err
 }
 
+// prefixLengths are how many leading bits of an address are seen at all, of what is stored and of
+// what a place is looked up by.
+type prefixLengths struct {
+	IPv4 int `yaml:"ipv4"`
+	IPv6 int `yaml:"ipv6"`
+}
+
+// UnmarshalYAML keeps the default of the key that is not there.
+func (p *prefixLengths) UnmarshalYAML(n *yaml.Node) error {
+	type plain prefixLengths
+	v := plain{anonymize.Bits4, anonymize.Bits6}
+	if err := knownKeys(n, v); err != nil {
+		return err
+	}
+	if err := n.Decode(&v); err != nil {
+		return err
+	}
+	*p = prefixLengths(v)
+	return nil
+}
+
+// Shortest networks. What is shorter says nothing any more: ip: drop and geo: false say that.
+const (
+	minBits4 = 8
+	minBits6 = 16
+)
+
+func (p prefixLengths) validate() error {
+	if p.IPv4 < minBits4 || p.IPv4 > anonymize.Bits4 {
+		return fmt.Errorf("ipv4: %d: write %d (the most that is ever kept of an address) or less, down to %d", p.IPv4, anonymize.Bits4, minBits4)
+	}
+	if p.IPv6 < minBits6 || p.IPv6 > anonymize.Bits6 {
+		return fmt.Errorf("ipv6: %d: write %d (the most that is ever kept of an address) or less, down to %d", p.IPv6, anonymize.Bits6, minBits6)
+	}
+	return nil
+}
+
 type visitorWindow anonymize.Window
 
 func (w *visitorWindow) UnmarshalYAML(n *yaml.Node) error {
