@@ -154,12 +154,18 @@ func (c *Collector) collectFor(cfg *settings, s *site, x *hit, who visitor) reas
 		return notHost
 	case x.dnt && s.DNT == DNTDrop:
 		return dnt
-	case c.limited(cfg, who.addr, x.now):
-		return rate
 	}
 	var id uint64
-	if x.sent.id != "" {
+	if x.sent.id != "" { // one that counts already uses up nobody's allowance
 		id = c.seen.key(s.number, x.sent.id)
+		if c.seen.has(id, x.now.Unix()) || c.seen.has(c.eventID(s, x, s.dayAt(x.now)), x.now.Unix()) {
+			return duplicate
+		}
+	}
+	if c.limited(cfg, who.addr, x.now) {
+		return rate
+	}
+	if x.sent.id != "" {
 		switch c.seen.add(id, x.now.Unix()) {
 		case taken:
 			return duplicate
@@ -169,10 +175,6 @@ func (c *Collector) collectFor(cfg *settings, s *site, x *hit, who visitor) reas
 	}
 	c.fill(cfg, s, x, who)
 	e := &x.event
-	if x.sent.id != "" && c.seen.has(e.ID, x.now.Unix()) { // taken before the program was started
-		c.seen.settle(id)
-		return duplicate
-	}
 	e.Normalize()
 	key := visitKey{visitor: e.VisitorID, site: s.number}
 	started := c.enterVisit(key, x)

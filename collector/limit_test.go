@@ -60,6 +60,17 @@ func TestRateLimit(t *testing.T) {
 	r.clock.add(time.Minute / limit)
 	post("the same, later", named, "", from("203.0.113.1"))
 	post("and once more", page, "rate", from("203.0.113.1"))
+
+	// One that counts already uses nothing up, and is none too many.
+	r.clock.add(time.Minute)
+	const known = `{"n":"pageview","u":"https://example.org/","d":"example.org","id":"known"}`
+	post("with an id", known, "", from("203.0.113.1"))
+	for i := range limit - 1 {
+		post("the same again", known, "duplicate", from("203.0.113.1"))
+		post(fmt.Sprintf("%d of the rest", i), page, "", from("203.0.113.1"))
+	}
+	post("too many", page, "rate", from("203.0.113.1"))
+	post("the same, beyond the limit", known, "duplicate", from("203.0.113.1"))
 }
 
 // TestRateLimitIsOff by default, for trusted proxies' own addresses, and after it was switched off.

@@ -114,9 +114,11 @@ type Event struct {
 // zero and is the same whenever the segment is replayed, so that a store can tell
 // whether it already holds the batch. Replayed is set when the segment was found on disk
 // at start: an earlier process may have stored the batch already, so the store asks first.
+// Missing is the store's answer: how many of the events it did not hold when it began.
 type Batch struct {
 	ID       uint64
 	Events   []Event
 	Drops    []Drop // several may be of the same site, minute and reason
 	Replayed bool
+	Missing  int
 }

@@ -17,6 +17,9 @@ func (s *Store) ask(ctx context.Context, p *pending) (stored bool, err error) {
 		return false, err
 	}
 	s.note(nil)
+	if p.query == "" { // nothing of this process can be among them
+		p.missing = max(p.block.size()-int(n), 0)
+	}
 	switch {
 	case n == 0:
 		p.rows = nil

@@ -44,6 +44,7 @@ func (s *Store) Write(ctx context.Context, b *event.Batch) error {
 		return fmt.Errorf("store: batch %016x is not begun: %w", b.ID, err)
 	}
 	ask := s.begin(b.ID) || b.Replayed
+	b.Missing = 0
 	for _, rows := range monthsOf(b.Events) {
 		sortRows(b.Events, rows)
 		if err := s.writeBlock(ctx, b, eventBlock{b, rows}, ask); err != nil {
@@ -138,6 +139,8 @@ type pending struct {
 	ask   bool   // the database may hold the block already: ask before sending
 	token int    // part of the deduplication token, see confirm
 	query string // id of the last insert
+
+	missing int // rows that were not there when it was first asked
 }
 
 // toSend is how many rows the next insert has.
@@ -150,13 +153,16 @@ func (p *pending) toSend() int {
 
 // writeBlock stores one block.
 func (s *Store) writeBlock(ctx context.Context, b *event.Batch, rows block, ask bool) error {
-	p := &pending{batch: b, block: rows, ask: ask}
+	p := &pending{batch: b, block: rows, ask: ask, missing: rows.size()}
 	var last error
 	var told time.Time // when the log last heard of it
 	for failures := 0; ; failures++ {
 		comesBack := s.comesBack() // taken before, so that it cannot be missed
 		reason, err := s.attempt(ctx, p)
 		if err == nil {
+			if rows.table() == tableEvents {
+				b.Missing += p.missing
+			}
 			return nil
 		}
 		if ctx.Err() != nil {

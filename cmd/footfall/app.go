@@ -142,10 +142,7 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger, on surroundings)
 		return nil, err
 	}
 	opened = append(opened, func() { a.store.close(context.Background()) })
-	if a.spool, err = spool.Open(spool.Options{
-		Dir: cfg.path("spool"), Sync: time.Duration(cfg.Spool.Sync), MaxBytes: int64(cfg.Spool.MaxBytes),
-		Files: on.files, Now: now, Log: log, Registerer: a.registry,
-	}); err != nil {
+	if a.spool, err = openSpool(cfg, spool.Options{Files: on.files, Now: now, Log: log, Registerer: a.registry}); err != nil {
 		return nil, err
 	}
 	opened = append(opened, func() { a.spool.Close(context.Background()) })
@@ -219,6 +216,7 @@ func (a *app) newStaff() error {
 	control := http.NewServeMux()
 	control.Handle("/api/", api)
 	control.HandleFunc("GET /ledger", a.serveLedger)
+	control.HandleFunc("POST /replay", a.serveReplay)
 	a.control = &http.Server{Handler: control, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}
 	return nil
 }

@@ -57,6 +57,7 @@ type Organisation struct {
 type SpoolConfig struct {
 	Sync     syncMode `yaml:"sync"`
 	MaxBytes byteSize `yaml:"max_bytes"`
+	Keep     keepTime `yaml:"keep"` // how long segments are kept once they are stored
 }
 
 // SiteConfig is one site.

@@ -39,6 +39,7 @@ func TestBadConfigurations(t *testing.T) {
 		"timezone-list":     `testdata/bad.timezone-list.yml: line 3: timezone: "" is no time zone: write one like Europe/Berlin`,
 		"retention":         `testdata/bad.retention.yml: line 3: retention: "forever" is no period: write a number and d, w, mo or y`,
 		"sync":              `testdata/bad.sync.yml: line 1: spool.sync: "never" is neither always nor a duration from 1ms to 1m`,
+		"keep":              `testdata/bad.keep.yml: line 1: spool.keep: "forever" is neither 0s nor a duration from 1m to 168h`,
 		"bytes":             `testdata/bad.bytes.yml: line 1: "lots" is no size: write one like 4GiB`,
 		"small":             `spool.max_bytes: at least 1MiB, not 10240 bytes`,
 		"rate":              `rate_limit: -5 is no number of hits a minute: write 0 for no limit, and 1000000 at most`,
@@ -72,7 +73,7 @@ func TestFullConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Spool.Sync != 0 || c.Spool.MaxBytes != 512<<20 {
+	if c.Spool.Sync != 0 || c.Spool.MaxBytes != 512<<20 || c.Spool.Keep != keepTime(time.Hour) {
 		t.Errorf("spool %+v", c.Spool)
 	}
 	if c.RateLimit != 600 {

@@ -217,7 +217,7 @@ func runLedger(ctx context.Context, s streams, args []string) error {
 	answer, status, err := askServe(ctx, cfg, http.MethodGet, "/ledger?"+q.values().Encode(), nil)
 	if err != nil {
 		err = withStore(ctx, s, cfg, func(st *storeConn, log *slog.Logger) error {
-			sp, err := spool.Open(spool.Options{Dir: cfg.path("spool"), MaxBytes: int64(cfg.Spool.MaxBytes), Now: time.Now, Log: log})
+			sp, err := openSpool(cfg, spool.Options{Now: time.Now, Log: log})
 			if err != nil {
 				return err
 			}

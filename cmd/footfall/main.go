@@ -62,6 +62,7 @@ func commands() []command {
 		{name: "user", args: "add NAME | passwd NAME | list | remove NAME | link", what: "people who may log in", run: runUser},
 		{name: "query", args: "JSON", what: "answer a Stats API query", run: runQuery},
 		{name: "ledger", what: "what became of every hit, and whether the books balance", run: runLedger},
+		{name: "replay", what: "store again what the database lost, from segments that were kept", run: runReplay},
 		{name: "audit", args: "verify | show", what: "what was done, and whether that record is whole", run: runAudit},
 		{name: "email", args: "pixel --site S --campaign C [--message M]", what: "make the pixel of an email", run: runEmail},
 		{name: "receipt", args: "verify FILE [--key FILE]", what: "check a receipt that a visitor has", run: runReceipt},

@@ -45,6 +45,20 @@ func (s *syncMode) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
+type keepTime time.Duration // 0: not at all
+
+// maxKeep is more than a database needs to sync; what is erased from it lasts as long in kept segments.
+const maxKeep = 7 * 24 * time.Hour
+
+func (k *keepTime) UnmarshalYAML(n *yaml.Node) error {
+	d, err := time.ParseDuration(n.Value)
+	if err != nil || d != 0 && d < time.Minute || d > maxKeep {
+		return fmt.Errorf("line %d: spool.keep: %q is neither 0s nor a duration from 1m to 168h", n.Line, n.Value)
+	}
+	*k = keepTime(d)
+	return nil
+}
+
 type byteSize int64
 
 func (b *byteSize) UnmarshalYAML(n *yaml.Node) error {

@@ -56,9 +56,9 @@ var soakSites = []struct{ domain, zone string }{
 
 // soakConfig is what the program is configured with. The spool is so small that a database
 // that is away for some seconds fills it.
-func soakConfig(sync string) string {
+func soakConfig(sync, keep string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "trusted_proxies: [127.0.0.1]\nspool: {sync: %s, max_bytes: 1MiB}\nsites:\n", sync)
+	fmt.Fprintf(&b, "trusted_proxies: [127.0.0.1]\nspool: {sync: %s, max_bytes: 1MiB, keep: %s}\nsites:\n", sync, keep)
 	for _, s := range soakSites {
 		fmt.Fprintf(&b, "  - {domain: %s, timezone: %s}\n", s.domain, s.zone)
 	}
@@ -98,6 +98,7 @@ func searchCrashes(t *testing.T, kind string, seed uint64, lasts time.Duration) 
 	v.heal()
 	v.drain()
 
+	v.replay()
 	stored := v.stored()
 	v.checkReports(stored)
 	v.checkBooks(stored, load)

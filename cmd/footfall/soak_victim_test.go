@@ -32,6 +32,7 @@ type victim struct {
 	serverDisk soakDisk // of server
 	database   string   // on server
 	sync       string   // of the spool; "": another at each start
+	keep       bool     // the spool keeps what is stored
 	launches   int
 	config     string
 
@@ -71,7 +72,7 @@ func newVictim(t *testing.T, seed uint64, small bool) *victim {
 	v := &victim{
 		program: &program{t: t, data: data, client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}},
 		seed:    seed, began: time.Now(), happened: make(chan fault, 1000),
-		config: writeConfig(t, soakConfig("200ms")),
+		config: writeConfig(t, soakConfig("200ms", "1h")),
 		disk:   disk,
 	}
 	v.panel, v.panelEnv = newPanel(t)
@@ -113,13 +114,15 @@ func (v *victim) launch() {
 	r := rand.New(rand.NewPCG(v.seed, uint64(1000+v.launches)))
 	zone := []string{"", "UTC", "Asia/Kolkata", "Pacific/Kiritimati", "America/Anchorage"}[r.IntN(5)]
 	sync := []string{"200ms", "always", "20ms"}[r.IntN(3)]
+	keep := []string{"1h", "1h", "0s"}[r.IntN(3)]
 	if v.sync != "" {
 		sync = v.sync
 	}
-	if err := os.WriteFile(v.config, []byte(soakConfig(sync)), 0o600); err != nil {
+	v.keep = keep != "0s"
+	if err := os.WriteFile(v.config, []byte(soakConfig(sync, keep)), 0o600); err != nil {
 		v.t.Fatal(err)
 	}
-	v.note(fmt.Sprintf("start %d, TZ %q, sync %s", v.launches, zone, sync))
+	v.note(fmt.Sprintf("start %d, TZ %q, sync %s, keep %s", v.launches, zone, sync, keep))
 	self, err := os.Executable()
 	if err != nil {
 		v.t.Fatal(err)
@@ -333,4 +336,16 @@ func (v *victim) metrics() (map[string]float64, error) {
 		}
 	}
 	return out, nil
+}
+
+// replay hands what is stored and was kept to the store once more, which must have all of it.
+func (v *victim) replay() {
+	v.t.Helper()
+	if !v.keep {
+		return
+	}
+	out, errs, status := footfall(v.t, "", append([]string{"replay", "--data", v.data}, v.args...)...)
+	if v.t.Logf("replay: %s", out); status != 0 || !strings.Contains(out, "the database lacked 0\n") {
+		v.t.Errorf("replay: status %d, %s%s", status, out, errs)
+	}
 }

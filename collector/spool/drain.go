@@ -92,11 +92,16 @@ func (s *Spool) oldest() (g *segment, last bool) {
 // is old enough. No timer runs while there is no event.
 func (s *Spool) waitForSegment(ctx context.Context) {
 	s.writing.Lock()
-	var due, again <-chan time.Time
+	var due, again, tired <-chan time.Time
 	if s.settle(); s.owing() { // there was no room for it, and nobody may come who makes a try of it
 		t := time.NewTimer(owedPause)
 		defer t.Stop()
 		again = t.C
+	}
+	if next := s.trim(); next > 0 {
+		t := time.NewTimer(next)
+		defer t.Stop()
+		tired = t.C
 	}
 	if a := s.active; a != nil && a.records > 0 {
 		left := s.maxAge - s.now().Sub(a.born)
@@ -114,6 +119,7 @@ func (s *Spool) waitForSegment(ctx context.Context) {
 	case <-ctx.Done():
 	case <-s.wake:
 	case <-again:
+	case <-tired: // a stored segment was kept for long enough
 	case <-due:
 		s.writing.Lock()
 		s.seal()
@@ -185,7 +191,9 @@ func (s *Spool) drain(ctx context.Context, g *segment, sink Sink) error {
 			g.replayed = true
 			return err
 		}
+		g.missing = b.Missing
 	}
+	g.whole = g.records == found && unread == 0
 	if g.records > found {
 		s.lose(g, max(g.records-g.drops-len(b.Events), 0), max(g.drops-len(b.Drops), 0))
 	}

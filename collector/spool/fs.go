@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"os"
+	"time"
 )
 
 // FileSystem is what a spool needs of one. Its methods are those of package os by the same names;
@@ -13,6 +14,7 @@ type FileSystem interface {
 	ReadDir(name string) ([]os.DirEntry, error)
 	Rename(from, to string) error
 	Remove(name string) error
+	Chtimes(name string, atime, mtime time.Time) error
 	SyncDir(name string) error
 }
 
@@ -53,6 +55,9 @@ func (diskFS) ReadFile(name string) ([]byte, error)       { return os.ReadFile(n
 func (diskFS) ReadDir(name string) ([]os.DirEntry, error) { return os.ReadDir(name) }
 func (diskFS) Rename(from, to string) error               { return os.Rename(from, to) }
 func (diskFS) Remove(name string) error                   { return os.Remove(name) }
+func (diskFS) Chtimes(name string, atime, mtime time.Time) error {
+	return os.Chtimes(name, atime, mtime)
+}
 
 func (diskFS) SyncDir(name string) error {
 	d, err := os.Open(name)

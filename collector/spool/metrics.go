@@ -28,7 +28,7 @@ func newMetrics(s *Spool, reg prometheus.Registerer) (*metrics, error) {
 			Help: "Errors of the file system, by what was tried."}, []string{"op"}),
 		reg: reg,
 	}
-	for _, op := range []string{"create", "write", "truncate", "sync", "seal", "read", "remove"} {
+	for _, op := range []string{"create", "write", "truncate", "sync", "seal", "read", "remove", "keep"} {
 		m.errors.WithLabelValues(op)
 	}
 	m.all = []prometheus.Collector{m.torn, m.corrupt, m.corruptDrops, m.errors,
@@ -42,6 +42,8 @@ func newMetrics(s *Spool, reg prometheus.Registerer) (*metrics, error) {
 			Help: "Size of the segment files."}, func() float64 { return float64(s.bytes.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "footfall_spool_limit_bytes",
 			Help: "The size at which hits are refused."}, func() float64 { return float64(s.maxBytes) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "footfall_spool_kept_bytes",
+			Help: "Size of the segment files that are stored and kept."}, s.keptSize),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "footfall_spool_oldest_seconds",
 			Help: "Age of the oldest event that is not stored yet."}, s.oldestSeconds),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "footfall_spool_appended_total",
@@ -57,6 +59,12 @@ func newMetrics(s *Spool, reg prometheus.Registerer) (*metrics, error) {
 		}
 	}
 	return m, nil
+}
+
+func (s *Spool) keptSize() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return float64(s.keptBytes)
 }
 
 func (s *Spool) oldestSeconds() float64 {

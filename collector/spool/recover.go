@@ -17,6 +17,9 @@ func (s *Spool) recover() error {
 		return fmt.Errorf("spool: %w", err)
 	}
 	for _, e := range entries {
+		if e.IsDir() && e.Name() == keptDir {
+			continue
+		}
 		g, ok := parseName(e.Name())
 		if !ok || !e.Type().IsRegular() {
 			s.log.Warn("spool: a file in the folder is not a segment, and is left alone", "file", e.Name())
@@ -57,7 +60,7 @@ func parseName(name string) (*segment, bool) {
 
 // adopt reads a segment, cuts off a torn tail, seals it if it was not, and queues it.
 func (s *Spool) adopt(g *segment) error {
-	if strings.HasSuffix(g.name, sealedSuffix) && s.adoptSealed(g) {
+	if strings.HasSuffix(g.name, sealedSuffix) && s.readSealed(g, filepath.Join(s.dir, g.name)) {
 		s.queue = append(s.queue, g)
 		return nil
 	}
@@ -68,7 +71,7 @@ func (s *Spool) adopt(g *segment) error {
 	}
 	id, born, ok := readHeader(string(data[:min(len(data), headerSize)]))
 	if ok {
-		g.id, g.born = id, born
+		g.id, g.born, g.created = id, born, born
 	} else {
 		g.born = s.now() // the name has the id too
 	}
@@ -111,10 +114,10 @@ func (c contents) lost() (events, drops int) {
 	return c.gaps, 0
 }
 
-// adoptSealed tells from header and footer whether a sealed segment is complete; its records
-// are checked when they are read.
-func (s *Spool) adoptSealed(g *segment) bool {
-	f, err := s.fs.OpenFile(filepath.Join(s.dir, g.name), os.O_RDWR, 0)
+// readSealed fills in g from header and footer of the sealed segment at path, and tells whether they are
+// complete; its records are checked when they are read.
+func (s *Spool) readSealed(g *segment, path string) bool {
+	f, err := s.fs.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
 		return false
 	}
@@ -138,7 +141,7 @@ func (s *Spool) adoptSealed(g *segment) bool {
 	if !ok || records == 0 || drops > records {
 		return false
 	}
-	g.id, g.born = id, born
+	g.id, g.born, g.created = id, born, born
 	g.size, g.disk, g.records, g.drops = size, size, records, drops
 	return true
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -23,7 +24,13 @@ type segment struct {
 	records  int    // events and drops
 	drops    int
 	born     time.Time // when the first event came
+	created  time.Time // as its header says
 	replayed bool
+	whole    bool // every record was read when it was handed over
+
+	stored  time.Time     // of one that is handed over once more: when it was stored first
+	over    chan struct{} // of such a one: closed when it has left the queue
+	missing int           // events of it that the sink did not hold; set before over is closed
 
 	held map[event.Drop]uint64 // what is in it, once [Spool.Waiting] has counted it; Spool.counting guards it
 
@@ -43,14 +50,13 @@ func (s *Spool) create() error {
 		rand.Read(b[:]) // never fails
 		id = binary.LittleEndian.Uint64(b[:])
 	}
-	g := &segment{seq: s.seq, id: id, name: fileName(s.seq, id, openSuffix), size: headerSize, disk: headerSize}
+	g := &segment{seq: s.seq, id: id, name: fileName(s.seq, id, openSuffix), size: headerSize, disk: headerSize, created: s.now()}
 	path := filepath.Join(s.dir, g.name)
 	f, err := s.fs.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	now := s.now()
-	if _, err = f.WriteAt(appendHeader(nil, id, now), 0); err == nil && s.sync == 0 {
+	if _, err = f.WriteAt(appendHeader(nil, id, g.created), 0); err == nil && s.sync == 0 {
 		err = s.fs.SyncDir(s.dir)
 	}
 	if err != nil {
@@ -119,8 +125,17 @@ func (s *Spool) mark(a *segment, path string) error {
 	return nil
 }
 
-// release removes a segment whose events are stored.
+// release removes a segment whose events are stored, or keeps it beside the queue.
 func (s *Spool) release(g *segment) {
+	if s.keep > 0 && g.whole && strings.HasSuffix(g.name, sealedSuffix) {
+		err := s.retain(g)
+		if err == nil {
+			s.forget(g)
+			s.trim()
+			return
+		}
+		s.trouble("keep", g, err)
+	}
 	if g.file != nil {
 		g.file.Close() // saves the sync
 	}
@@ -148,6 +163,9 @@ func (s *Spool) forget(g *segment) {
 	s.events.Add(-int64(g.records - g.drops))
 	s.drops.Add(-int64(g.drops))
 	s.bytes.Add(-g.disk)
+	if g.over != nil {
+		close(g.over)
+	}
 }
 
 // trouble counts and logs an error that loses nothing that was acknowledged.

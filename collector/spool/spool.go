@@ -54,6 +54,9 @@ type Options struct {
 	Sync time.Duration
 	// MaxBytes bounds the segment files together.
 	MaxBytes int64
+	// Keep is how long a segment is kept beside the queue once it is stored, for [Spool.Replay]. 0: it is
+	// removed at once. What is kept takes MaxBytes more at most.
+	Keep time.Duration
 
 	// A segment is sealed before it outgrows SegmentBytes or SegmentEvents, or MaxAge after
 	// its first event if nothing older waits. 0 means the default: 16 MiB or a
@@ -85,6 +88,7 @@ type Spool struct {
 	dir           string
 	sync          time.Duration
 	maxBytes      int64
+	keep          time.Duration
 	segmentBytes  int64
 	segmentEvents int
 	maxAge        time.Duration
@@ -121,6 +125,8 @@ type Spool struct {
 	closed    bool       // no more appends
 	finished  bool       // nothing will be queued any more
 	queue     []*segment // sealed, oldest first
+	kept      []kept     // by when they were stored
+	keptBytes int64
 	sink      Sink
 	running   chan struct{} // closed when the Run in progress ends
 	cancelRun context.CancelFunc
@@ -129,6 +135,8 @@ type Spool struct {
 
 	debts    debts
 	counting sync.Mutex // held by Waiting
+
+	replaying sync.Mutex // held by Replay
 
 	closeOnce sync.Once
 	closeErr  error
@@ -150,11 +158,13 @@ func Open(o Options) (*Spool, error) {
 		return nil, errors.New("spool: Options.Dir, Now and Log are required")
 	case o.Sync < 0:
 		return nil, fmt.Errorf("spool: sync is %v: it cannot be negative", o.Sync)
+	case o.Keep < 0:
+		return nil, fmt.Errorf("spool: keep is %v: it cannot be negative", o.Keep)
 	case o.MaxBytes < 1<<16:
 		return nil, fmt.Errorf("spool: max_bytes is %d: at least %d", o.MaxBytes, 1<<16)
 	}
 	s := &Spool{
-		dir: o.Dir, sync: o.Sync, maxBytes: o.MaxBytes, now: o.Now, log: o.Log, fs: o.Files,
+		dir: o.Dir, sync: o.Sync, maxBytes: o.MaxBytes, keep: o.Keep, now: o.Now, log: o.Log, fs: o.Files,
 		segmentBytes:  orDefault(o.SegmentBytes, min(defaultSegmentBytes, o.MaxBytes/4)),
 		segmentEvents: orDefault(o.SegmentEvents, defaultSegmentEvents),
 		maxAge:        orDefault(o.MaxAge, defaultMaxAge),
@@ -171,6 +181,9 @@ func Open(o Options) (*Spool, error) {
 	}
 	if s.metrics, err = newMetrics(s, o.Registerer); err == nil {
 		err = s.recover()
+	}
+	if err == nil {
+		err = s.recoverKept()
 	}
 	if err != nil {
 		s.metrics.unregister()
