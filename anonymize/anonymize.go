@@ -11,7 +11,7 @@
 //     is kept brings it back.
 //   - Nothing here formats, logs or wraps an address, a User-Agent or a key.
 //   - It is pure: it imports none of the other packages, and touches no file but the
-//     ratchet's state file.
+//     ratchet's state file and the key for consented cookies ([CookieKey]).
 //
 // # Visitor ids
 //
@@ -134,6 +134,10 @@ func (w Window) firstDay(period int) int {
 	}
 	return period
 }
+
+// First returns the first date of the period that the date is in, both in days since 1970-01-01: an id
+// that is given on the date was not given before.
+func (w Window) First(day int) int { return max(w.firstDay(w.period(day)), 0) }
 
 // dayOf returns the date that t shows on its own location's calendar, in days since
 // 1970-01-01.

@@ -76,8 +76,8 @@ func realCollector(b *testing.B, sync time.Duration) *Collector {
 		geo.Close()
 	})
 	c, err := New(Options{
-		Sites: []Site{{Domain: "example.org"}}, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-		Geo: geo, Keys: keys, Agents: agents, Sources: sources, Spool: sp, Log: log, Registerer: prometheus.NewRegistry(),
+		Settings: Settings{Sites: []Site{{Domain: "example.org"}}, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Geo: geo},
+		Keys:     keys, Agents: agents, Sources: sources, Spool: sp, Log: log, Registerer: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -10,6 +10,8 @@
 //   - Every outcome of a hit goes through Collector.account.
 //   - Every buffer and table is bounded; the constants beside them say by what.
 //
+// What the person who is counted can do is below it, in package privacy; person.go tells it who asks.
+//
 // What reads the bytes of strangers: address.go (forwarding headers), headers.go, parse.go
 // (JSON), pixel.go (query), url.go and campaign.go (addresses). Each has a fuzz target.
 package collector
@@ -17,6 +19,7 @@ package collector
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -31,6 +34,7 @@ import (
 	"github.com/kantarainitiative/footfall/beacon"
 	"github.com/kantarainitiative/footfall/beacon/email"
 	"github.com/kantarainitiative/footfall/collector/classify"
+	"github.com/kantarainitiative/footfall/collector/privacy"
 	"github.com/kantarainitiative/footfall/collector/spool"
 	"github.com/kantarainitiative/footfall/event"
 )
@@ -91,19 +95,18 @@ const (
 	maxHeader = 16 << 10 // bytes of a request line and all header fields
 )
 
-// Options are what a Collector is made of. Sites, TrustedProxies, Geo and RateLimit can be
-// changed later.
+// Options are what a Collector is made of.
 type Options struct {
-	Sites          []Site
-	TrustedProxies []netip.Prefix
-	Geo            Places // nil: no places
-	RateLimit      int    // hits a minute that count of one network; 0: any number
+	Settings // can be changed later
 
 	Keys     Keys
 	Agents   Agents
 	Sources  Sources
 	Spool    Spool
 	EmailKey EmailKey // nil: no e-mail token is good
+
+	// CookieKey gives ids to visitors who agreed to a cookie; nil: no site may have Cookie set.
+	CookieKey *anonymize.CookieKey
 
 	Limits     Limits
 	Now        func() time.Time // nil: time.Now
@@ -119,10 +122,13 @@ type Collector struct {
 	sources  Sources
 	spool    Spool
 	emailKey EmailKey
+	cookies  *anonymize.CookieKey
+	pages    *privacy.Pages
 
 	visits  *visits
 	seen    *dedupe
-	limiter *limiter
+	limiter *limiter // of hits
+	asking  *limiter // of requests for the pages
 	hits    sync.Pool
 	metrics *metrics
 	script  beacon.Asset
@@ -148,10 +154,11 @@ func New(o Options) (*Collector, error) {
 	}
 	l := o.Limits
 	c := &Collector{
-		keys: o.Keys, agents: o.Agents, sources: o.Sources, spool: o.Spool, emailKey: o.EmailKey,
+		keys: o.Keys, agents: o.Agents, sources: o.Sources, spool: o.Spool, emailKey: o.EmailKey, cookies: o.CookieKey,
 		visits:  newVisits(or(l.VisitBytes, maxVisitBytes)),
 		seen:    newDedupe(or(l.IDs, maxIDs)),
 		limiter: newLimiter(or(l.Networks, maxNetworks)),
+		asking:  newLimiter(maxAsking),
 		hits:    sync.Pool{New: func() any { return new(hit) }},
 		script:  beacon.Script(),
 		pixel:   beacon.Pixel(),
@@ -166,7 +173,11 @@ func New(o Options) (*Collector, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	if err := c.Configure(Settings{Sites: o.Sites, TrustedProxies: o.TrustedProxies, Geo: o.Geo, RateLimit: o.RateLimit}); err != nil {
+	if err := c.Configure(o.Settings); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.pages, err = privacy.New(privacy.Options{Key: o.CookieKey, Now: c.now, Log: c.log}); err != nil {
 		return nil, err
 	}
 	m, err := newMetrics(o.Registerer, func() float64 { return float64(c.visits.active(c.now().Unix())) })
@@ -208,11 +219,17 @@ func or[T comparable](v, def T) T {
 func (c *Collector) Configure(s Settings) error {
 	c.configuring.Lock()
 	defer c.configuring.Unlock()
+	if s.Updated.IsZero() {
+		s.Updated = c.now()
+	}
 	cfg, err := newSettings(s, c.numbers, c.sources)
 	if err != nil {
 		return err
 	}
 	for domain, s := range cfg.sites {
+		if s.Cookie && c.cookies == nil {
+			return fmt.Errorf("collector: site %q has a cookie, and there is no key for it", domain)
+		}
 		s.habit = c.habits.of(domain, c.now().Unix())
 	}
 	c.habits.keep(cfg.sites)
@@ -268,6 +285,7 @@ func (c *Collector) sweep(stop <-chan struct{}) {
 			now := c.now()
 			c.visits.sweep(shard, now.Unix())
 			c.limiter.sweep(shard, now)
+			c.asking.sweep(shard, now)
 		}
 	}
 }

@@ -13,8 +13,9 @@ import (
 // visitor is who is asking. It is handed from call to call by value, ends in
 // Collector.fill and is stored nowhere, not even in a hit, which is used again.
 type visitor struct {
-	addr  netip.Addr
-	agent []byte // part of the request
+	addr    netip.Addr
+	agent   []byte // part of the request
+	consent []byte // the value of the cookie that the visitor agreed to, likewise
 }
 
 // hit is one request to count something. Its texts are parts of the request and of its own
@@ -26,6 +27,7 @@ type hit struct {
 	page     pageURL
 	campaign campaign
 	dnt      bool
+	optedOut bool
 	prefetch bool
 	now      time.Time
 
@@ -42,7 +44,7 @@ const maxKept = 16 << 10
 
 func (c *Collector) newHit(v via, h *headers, now time.Time) *hit {
 	x := c.hits.Get().(*hit)
-	x.via, x.dnt, x.prefetch, x.now = v, h.dnt, h.prefetch, now
+	x.via, x.dnt, x.optedOut, x.prefetch, x.now = v, h.dnt, h.cookies.optedOut, h.prefetch, now
 	return x
 }
 
@@ -95,8 +97,10 @@ func (x *hit) locate(sources Sources) *malformed {
 // first site knows the id. Without an id the first site counts it twice, which is the
 // lesser evil: a 202 would be a promise that the second site cannot hold.
 func (c *Collector) collect(cfg *settings, x *hit, who visitor) (verdict reason) {
-	x.agent = c.agents.Lookup(who.agent)
-	if x.kind != event.EmailOpen && x.agent.Bot == "" {
+	if !x.optedOut { // else not even what browser it is
+		x.agent = c.agents.Lookup(who.agent)
+	}
+	if !x.optedOut && x.kind != event.EmailOpen && x.agent.Bot == "" {
 		x.agent = x.agent.WithScreen(x.sent.width)
 		x.source = c.sources.Classify(x.sent.referrer, x.page.host, classify.Campaign{
 			Source: x.campaign.source(), Medium: x.campaign.medium, Campaign: x.campaign.name,
@@ -143,6 +147,8 @@ func (c *Collector) collectFor(cfg *settings, s *site, x *hit, who visitor) reas
 	switch {
 	case s == nil:
 		return notSite
+	case x.optedOut:
+		return optedOut
 	case x.prefetch:
 		return prefetch
 	case x.agent.Bot != "" && !(mail && x.agent.MailProxy):
@@ -233,7 +239,7 @@ func (c *Collector) fill(cfg *settings, s *site, x *hit, who visitor) {
 	}
 
 	if !x.dnt || s.DNT == DNTIgnore {
-		e.VisitorID = c.keys.ID(s.Domain, s.Window, int(e.Day), who.addr, who.agent)
+		e.VisitorID = c.visitorID(s, x.kind, e.Day, x.now, who)
 	}
 	at := cfg.places.of(s.network(who.addr))
 	if s.IP == anonymize.ModeTruncate {

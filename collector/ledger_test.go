@@ -38,6 +38,7 @@ func TestEveryReasonIsNoted(t *testing.T) {
 		{"not configured", func() { r.post(t, hit("nobody.example")) }, 0, none, "site"},
 		{"another host", func() { r.post(t, `{"n":"pageview","u":"https://elsewhere.example/","d":"shop.example"}`) }, 0, "shop.example", "host"},
 		{"do not track", func() { r.post(t, hit("quiet.example"), "DNT: 1") }, 0, "quiet.example", "dnt"},
+		{"opted out", func() { r.post(t, hit("example.org"), "Cookie: footfall_optout=1") }, 0, "example.org", "optout"},
 		{"prefetch", func() { r.post(t, hit("example.org"), "Sec-Purpose: prefetch") }, 0, "example.org", "prefetch"},
 		{"robot", func() { r.post(t, hit("example.org"), "User-Agent: "+google) }, 0, "example.org", "bot"},
 		{"robot at www.", func() { r.post(t, hit("www.example.org"), "User-Agent: "+google) }, 0, "example.org", "bot"},

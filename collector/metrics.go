@@ -26,6 +26,7 @@ type reason uint8
 const (
 	counted reason = iota
 	notSite
+	optedOut
 	notHost
 	dnt
 	prefetch
@@ -41,7 +42,7 @@ const (
 )
 
 // reasonNames are the values of the reason label, of X-Footfall-Dropped and in the ledger.
-var reasonNames = [reasons]string{"", "site", "host", "dnt", "prefetch", "bot", "spam", "duplicate", "rate", "malformed", "too_large", "full"}
+var reasonNames = [reasons]string{"", "site", "optout", "host", "dnt", "prefetch", "bot", "spam", "duplicate", "rate", "malformed", "too_large", "full"}
 
 // outcome is the outcome label: a rejected hit's sender was told so by its status; an image
 // is always answered as one.

@@ -173,6 +173,8 @@ func testSites() []Site {
 		{Domain: "deaf.example", DNT: DNTIgnore, Window: anonymize.Week},
 		{Domain: "localhost"},
 		{Domain: "bücher.example"},
+		{Domain: "club.example", Location: berlin, Cookie: true, DNT: DNTUnlinked},
+		{Domain: "blog.club.example", Cookie: true},
 	}
 }
 
@@ -209,11 +211,16 @@ func options(t testing.TB, clk *clock) (Options, *memory, *logBuffer, *prometheu
 	if err != nil {
 		t.Fatal(err)
 	}
+	cookies, err := anonymize.OpenCookieKey(filepath.Join(dir, "cookie.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	sp := new(memory)
 	reg := prometheus.NewRegistry()
 	return Options{
-		Sites: testSites(), TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8")},
-		Geo: atlas{}, Keys: keys, Agents: agents, Sources: sources, Spool: sp, EmailKey: key,
+		Settings: Settings{Sites: testSites(), Geo: atlas{},
+			TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8")}},
+		Keys: keys, Agents: agents, Sources: sources, Spool: sp, EmailKey: key, CookieKey: cookies,
 		Now: clk.now, Log: logger, Registerer: reg,
 	}, sp, log, reg, key
 }
@@ -290,8 +297,11 @@ func (r *rig) raw(t testing.TB, request string, methods ...string) []answer {
 func (r *rig) do(t testing.TB, method, target, body string, headers ...string) answer {
 	t.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: count.example.org\r\n", method, target)
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\n", method, target)
 	all := strings.ToLower(strings.Join(headers, "\n"))
+	if !strings.HasPrefix(all, "host:") && !strings.Contains(all, "\nhost:") {
+		b.WriteString("Host: count.example.org\r\n")
+	}
 	if !strings.Contains(all, "user-agent:") {
 		fmt.Fprintf(&b, "User-Agent: %s\r\n", chrome)
 	}

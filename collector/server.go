@@ -13,6 +13,7 @@ import (
 
 	"github.com/kantarainitiative/footfall/beacon"
 	"github.com/kantarainitiative/footfall/collector/classify"
+	"github.com/kantarainitiative/footfall/collector/privacy"
 	"github.com/kantarainitiative/footfall/collector/spool"
 	"github.com/kantarainitiative/footfall/event"
 )
@@ -32,6 +33,8 @@ func (c *Collector) handle(ctx *fasthttp.RequestCtx) {
 		c.serveHealth(ctx)
 	case "/readyz":
 		c.serveReady(ctx)
+	case privacy.PathOptOut, privacy.PathConsent, privacy.PathGPC:
+		c.servePerson(ctx)
 	default:
 		if token, ok := openToken(path); ok {
 			c.serveOpen(ctx, token)
@@ -175,7 +178,7 @@ func (c *Collector) serveOpen(ctx *fasthttp.RequestCtx, token []byte) {
 func (c *Collector) visitor(cfg *settings, ctx *fasthttp.RequestCtx, h *headers) visitor {
 	return visitor{
 		addr:  cfg.proxies.client(peerAddr(ctx.RemoteAddr()), &h.forwarded),
-		agent: ctx.Request.Header.UserAgent(),
+		agent: ctx.Request.Header.UserAgent(), consent: h.cookies.consent,
 	}
 }
 

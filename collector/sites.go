@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kantarainitiative/footfall/anonymize"
+	"github.com/kantarainitiative/footfall/collector/privacy"
 	"github.com/kantarainitiative/footfall/event"
 )
 
@@ -57,6 +58,7 @@ type Site struct {
 	Window      anonymize.Window // how long a visitor keeps an id
 	QueryParams []string         // query parameters that are part of a page
 	GeoOff      bool             // no place is looked up
+	Cookie      bool             // visitors may agree to a cookie, which then gives them their id
 	Notice      uint32           // version of the notice in force
 }
 
@@ -66,6 +68,8 @@ type Settings struct {
 	TrustedProxies []netip.Prefix // peers whose forwarding headers are believed
 	Geo            Places         // nil: no places
 	RateLimit      int            // hits a minute that count of one network; 0: any number
+	HTTPS          bool           // visitors reach the listener over https, unless a trusted proxy says otherwise
+	Updated        time.Time      // when these settings were made; zero: now
 }
 
 // settings is a checked Settings, replaced as a whole.
@@ -76,6 +80,8 @@ type settings struct {
 	places  *placeCache
 
 	rateLimit int
+	https     bool
+	public    *privacy.Sites // what visitors' pages know of the sites
 }
 
 // site is a Site with what is worked out from it once.
@@ -83,7 +89,8 @@ type site struct {
 	Site
 	number uint32 // stands for Domain in keys, the same for the life of the process
 	params map[string]struct{}
-	habit  *habit // the same for the life of the process
+	tag    privacy.Tag // in the cookie of those who agreed to one
+	habit  *habit      // the same for the life of the process
 	today  atomic.Pointer[calendarDay]
 }
 
@@ -141,7 +148,7 @@ func newSettings(s Settings, n numbers, sources Sources) (*settings, error) {
 	if s.RateLimit < 0 {
 		return nil, fmt.Errorf("collector: a rate limit of %d is negative", s.RateLimit)
 	}
-	cfg := &settings{sites: make(map[string]*site, len(s.Sites)), rateLimit: s.RateLimit}
+	cfg := &settings{sites: make(map[string]*site, len(s.Sites)), rateLimit: s.RateLimit, https: s.HTTPS}
 	for i, in := range s.Sites {
 		st := &site{Site: in}
 		if st.Location == nil {
@@ -171,6 +178,7 @@ func newSettings(s Settings, n numbers, sources Sources) (*settings, error) {
 			st.params[p] = struct{}{}
 		}
 		st.number = n.of(st.Domain)
+		st.tag = privacy.TagOf(st.Domain)
 		cfg.sites[st.Domain] = st
 		cfg.names = append(cfg.names, st.Domain)
 	}
@@ -184,6 +192,7 @@ func newSettings(s Settings, n numbers, sources Sources) (*settings, error) {
 		cfg.proxies.trusted = append(cfg.proxies.trusted, p.Masked())
 	}
 	cfg.places = newPlaceCache(s.Geo)
+	cfg.public = publicSites(cfg, s.Updated)
 	return cfg, nil
 }
 

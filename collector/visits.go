@@ -147,6 +147,17 @@ func (vs *visits) forget(k visitKey, id uint64) {
 	s.mu.Unlock()
 }
 
+// drop forgets the visit that a visitor is in.
+func (vs *visits) drop(k visitKey) {
+	s := vs.shard(k)
+	s.mu.Lock()
+	if v, ok := s.m[k]; ok {
+		s.bytes -= v.size()
+		delete(s.m, k)
+	}
+	s.mu.Unlock()
+}
+
 // restore puts back a visit from one of its events. The latest event of a visitor wins.
 func (vs *visits) restore(k visitKey, e *event.Event) {
 	s := vs.shard(k)

@@ -138,6 +138,10 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger, on surroundings)
 	if err != nil {
 		return nil, err
 	}
+	cookies, err := anonymize.OpenCookieKey(cfg.path("cookie.key"))
+	if err != nil {
+		return nil, err
+	}
 	if a.store, err = openStore(ctx, cfg, log, on.clocks, a.registry); err != nil {
 		return nil, err
 	}
@@ -146,7 +150,7 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger, on surroundings)
 		return nil, err
 	}
 	opened = append(opened, func() { a.spool.Close(context.Background()) })
-	if err = a.newCollector(emailKey); err != nil {
+	if err = a.newCollector(emailKey, cookies); err != nil {
 		return nil, err
 	}
 	if a.watch, err = newWatch(a); err != nil {
@@ -155,7 +159,7 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger, on surroundings)
 	return a, a.newStaff()
 }
 
-func (a *app) newCollector(key *email.Key) error {
+func (a *app) newCollector(key *email.Key, cookies *anonymize.CookieKey) error {
 	agents, err := classify.NewAgents()
 	if err != nil {
 		return err
@@ -166,9 +170,9 @@ func (a *app) newCollector(key *email.Key) error {
 	}
 	return a.notices.Update(a.cfg.facts(a.publicURL(), a.geo), func(notice map[string]uint32) (err error) {
 		a.collector, err = collector.New(collector.Options{
-			Sites: a.cfg.sites(notice), TrustedProxies: a.cfg.trustedProxies(), RateLimit: a.cfg.RateLimit,
-			Now: a.now, Log: a.log, Registerer: a.registry,
-			Keys: a.keys, Agents: agents, Sources: sources, Geo: a.geo, Spool: a.spool, EmailKey: key,
+			Settings: a.cfg.collector(notice, a.geo),
+			Now:      a.now, Log: a.log, Registerer: a.registry,
+			Keys: a.keys, Agents: agents, Sources: sources, Spool: a.spool, EmailKey: key, CookieKey: cookies,
 		})
 		return err
 	})
@@ -310,9 +314,7 @@ func (a *app) reload(next *Config) error {
 		return err
 	}
 	if err := a.notices.Update(next.facts(a.publicURLOf(next), geo), func(notice map[string]uint32) error {
-		return a.collector.Configure(collector.Settings{
-			Sites: next.sites(notice), TrustedProxies: next.trustedProxies(), Geo: geo, RateLimit: next.RateLimit,
-		})
+		return a.collector.Configure(next.collector(notice, geo))
 	}); err != nil {
 		geo.Close()
 		return err

@@ -21,6 +21,7 @@ import (
 
 	"github.com/kantarainitiative/footfall/anonymize"
 	"github.com/kantarainitiative/footfall/collector"
+	"github.com/kantarainitiative/footfall/collector/privacy"
 	"github.com/kantarainitiative/footfall/dashboard/statsapi"
 )
 
@@ -274,6 +275,7 @@ const maxRateLimit = 1_000_000
 // or that are likely not to mean what they say.
 func (c *Config) warnings() (w []string) {
 	def := defaultSite()
+	public, _ := url.Parse(c.URL) // checked by Validate
 	for i := range c.Sites {
 		s, at := &c.Sites[i], fmt.Sprintf("sites[%d] (%s): ", i, c.Sites[i].Domain)
 		if s.MinVisitors != 0 {
@@ -285,8 +287,8 @@ func (c *Config) warnings() (w []string) {
 		if s.PII == "drop" {
 			w = append(w, at+"pii is not enforced by this version: personal data in paths and titles is stored as it comes")
 		}
-		if s.Cookie != def.Cookie {
-			w = append(w, at+"cookie is not acted on by this version: no cookie is set")
+		if s.cookie() && c.URL != "" && !privacy.SameSite(public.Hostname(), s.Domain) {
+			w = append(w, at+"cookie has no effect: to a browser "+public.Hostname()+" is another site than "+s.Domain+", so nothing set there comes with its hits")
 		}
 	}
 	if c.Organisation != (Organisation{}) {
@@ -321,6 +323,14 @@ func localURL(listen string) string {
 	return "http://" + net.JoinHostPort(host, port)
 }
 
+// collector returns the settings of the public listener. notice has the version of each site's notice.
+func (c *Config) collector(notice map[string]uint32, geo collector.Places) collector.Settings {
+	return collector.Settings{
+		Sites: c.sites(notice), TrustedProxies: c.trustedProxies(), Geo: geo, RateLimit: c.RateLimit,
+		HTTPS: strings.HasPrefix(c.URL, "https://"), Updated: c.changed(),
+	}
+}
+
 // sites returns the sites as the collector wants them, each with the version of its notice.
 func (c *Config) sites(notice map[string]uint32) []collector.Site {
 	out := make([]collector.Site, len(c.Sites))
@@ -328,7 +338,7 @@ func (c *Config) sites(notice map[string]uint32) []collector.Site {
 		out[i] = collector.Site{
 			Domain: s.Domain, Location: s.Timezone.Location, Hostnames: s.Hostnames, QueryParams: s.QueryParams,
 			IP: anonymize.Mode(s.IP), Bits4: s.Prefix.IPv4, Bits6: s.Prefix.IPv6, DNT: collector.DNT(s.DNT), Window: anonymize.Window(s.VisitorWindow), GeoOff: !s.Geo,
-			Notice: notice[s.Domain],
+			Cookie: s.cookie(), Notice: notice[s.Domain],
 		}
 	}
 	return out
@@ -351,8 +361,21 @@ func (c *Config) apiSite(domain string) (statsapi.Site, bool) {
 	return statsapi.Site{Zone: s.Timezone.Location, LongIDs: s.longIDs()}, true
 }
 
-// longIDs tells whether a visitor keeps an id for more than a day.
-func (s *SiteConfig) longIDs() bool { return anonymize.Window(s.VisitorWindow) != anonymize.Day }
+// longIDs tells whether a visitor can keep an id for more than a day.
+func (s *SiteConfig) longIDs() bool {
+	return anonymize.Window(s.VisitorWindow) != anonymize.Day || s.cookie()
+}
+
+// cookie tells whether visitors may agree to a cookie.
+func (s *SiteConfig) cookie() bool { return s.Cookie == "consented" }
+
+// changed is when the configuration file was last changed, zero without one.
+func (c *Config) changed() time.Time {
+	if fi, err := os.Stat(c.file); err == nil {
+		return fi.ModTime()
+	}
+	return time.Time{}
+}
 
 func (c *Config) trustedProxies() []netip.Prefix {
 	out := make([]netip.Prefix, len(c.TrustedProxies))

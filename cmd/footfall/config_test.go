@@ -100,6 +100,31 @@ func TestFullConfiguration(t *testing.T) {
 	}
 }
 
+// TestCookieConfiguration: the cookie is where it is asked for, lets ids outlive a day, and is warned of where no browser
+// would send it.
+func TestCookieConfiguration(t *testing.T) {
+	for text, warned := range map[string]bool{
+		"sites: [{domain: example.org, cookie: consented}]\n":                                                  false,
+		"url: https://stats.example.org\nsites: [{domain: www.example.org, cookie: consented}]\n":              false,
+		"url: https://stats.example.net\nsites: [{domain: example.org, cookie: consented}]\n":                  true,
+		"url: https://stats.co.uk\nsites: [{domain: example.co.uk, cookie: consented}]\n":                      true,
+		"url: https://stats.example.net\nsites: [{domain: example.org}]\n":                                     false,
+		"url: https://stats.example.net:8443/\nsites: [{domain: example.net, cookie: consented, dnt: drop}]\n": false,
+	} {
+		c, err := loadValid(writeConfig(t, text), noEnv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := strings.Contains(text, "consented")
+		if s := c.collector(nil, nil); s.Sites[0].Cookie != want || c.Sites[0].longIDs() != want || s.HTTPS != (c.URL != "") || s.Updated.IsZero() {
+			t.Errorf("%s: %+v, ids outlive a day: %v", text, s, c.Sites[0].longIDs())
+		}
+		if w := strings.Join(c.warnings(), "\n"); strings.Contains(w, "cookie has no effect") != warned {
+			t.Errorf("%s: warnings %q", text, w)
+		}
+	}
+}
+
 func TestCheckTellsOfTheRateLimit(t *testing.T) {
 	const site = "sites: [{domain: example.org}]\nstore: clickhouse://db.internal/footfall\n"
 	for text, want := range map[string]string{

@@ -6,11 +6,9 @@ import (
 	"github.com/kantarainitiative/footfall/anonymize"
 	"github.com/kantarainitiative/footfall/collector"
 	"github.com/kantarainitiative/footfall/collector/classify"
+	"github.com/kantarainitiative/footfall/collector/privacy"
 	"github.com/kantarainitiative/footfall/policy"
 )
-
-// cookieDays is the life of the consented cookie.
-const cookieDays = 390
 
 // facts is what the notice of each site says. geo is the database that is in use, nil for none.
 func (c *Config) facts(publicURL string, geo *classify.Geo) []policy.Facts {
@@ -24,8 +22,8 @@ func (c *Config) facts(publicURL string, geo *classify.Geo) []policy.Facts {
 			place = "country"
 		}
 		days := 0
-		if s.Cookie == "consented" {
-			days = cookieDays
+		if s.cookie() {
+			days = privacy.ConsentDays
 		}
 		out[i] = policy.Facts{
 			Controller: policy.Controller(c.Organisation), URL: publicURL, Site: s.Domain,
