@@ -131,6 +131,26 @@ func TestBrowser(t *testing.T) {
 			}`}, nil)
 	})
 
+	t.Run("the books are whole on a phone", func(t *testing.T) {
+		chromium.Run(t, browsertest.Script{Context: as(), Args: offURL + "/example.org/ledger?period=7d", JS: `
+			await page.goto(args);
+			for (const width of [320, 390, 560]) {
+				await page.setViewportSize({width, height: 800});
+				const lost = await page.evaluate(() => {
+					const box = document.querySelector('#books .scroll');
+					const edge = box.getBoundingClientRect();
+					return (box.scrollWidth > box.clientWidth ? 1 : 0) + [...box.querySelectorAll('tbody th, tbody td')].filter(c => {
+						const r = c.getBoundingClientRect();
+						const label = c.matches('td') ? getComputedStyle(c, '::before').content : '"';
+						return r.left < edge.left || r.right > edge.right || r.height < 10 || c.scrollWidth > c.clientWidth || !label.includes('"');
+					}).length;
+				});
+				if (lost) throw new Error(lost + ' cells are not to be read at ' + width);
+				const tree = await page.locator('#books table').ariaSnapshot();
+				if (!tree.includes('columnheader "Not counted"') || !tree.includes('rowheader "Tue 24 Nov"')) throw new Error('no table any more: ' + tree);
+			}`}, nil)
+	})
+
 	t.Run("menus are sound", func(t *testing.T) {
 		var got map[string][]violation
 		chromium.Run(t, browsertest.Script{Context: as(), Args: url + "/example.org?f=is,event:name,Signup", JS: `

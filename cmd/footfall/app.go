@@ -183,6 +183,7 @@ func (a *app) newStaff() error {
 	api := http.NewServeMux()
 	api.HandleFunc("/api/v2/query", stats.Query)
 	api.HandleFunc("/api/v2/realtime", stats.Realtime)
+	api.HandleFunc("/api/v2/ledger", a.serveLedger)
 	api.HandleFunc("/api/v2/", func(w http.ResponseWriter, r *http.Request) {
 		auth.JSONError(w, http.StatusNotFound, "there is no such endpoint")
 	})
@@ -219,7 +220,6 @@ func (a *app) newStaff() error {
 	// Whoever may open the socket owns the data directory, and needs no token.
 	control := http.NewServeMux()
 	control.Handle("/api/", api)
-	control.HandleFunc("GET /ledger", a.serveLedger)
 	control.HandleFunc("POST /replay", a.serveReplay)
 	a.control = &http.Server{Handler: control, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}
 	return nil

@@ -34,8 +34,11 @@ type booksQuery struct {
 	Minutes  bool
 }
 
+// maxMinuteDays is how many days may be asked for by the minute.
+const maxMinuteDays = 31
+
 func (q booksQuery) values() url.Values {
-	v := url.Values{"site": {q.Site}, "minutes": {strconv.FormatBool(q.Minutes)}}
+	v := url.Values{"site_id": {q.Site}, "minutes": {strconv.FormatBool(q.Minutes)}}
 	for name, d := range map[string]event.Day{"from": q.From, "to": q.To} {
 		if d != 0 {
 			v.Set(name, d.String())
@@ -45,21 +48,48 @@ func (q booksQuery) values() url.Values {
 }
 
 func parseBooksQuery(v url.Values) (q booksQuery, err error) {
-	q.Site = v.Get("site")
+	q.Site = v.Get("site_id")
 	q.Minutes, _ = strconv.ParseBool(v.Get("minutes"))
 	for name, to := range map[string]*event.Day{"from": &q.From, "to": &q.To} {
 		if s := v.Get(name); s != "" {
 			t, err := time.Parse(time.DateOnly, s)
 			if err != nil || t.Unix() <= 0 {
-				return q, fmt.Errorf("--%s: %q is no date such as 2026-11-24", name, s)
+				return q, fmt.Errorf("%s: %q is no date such as 2026-11-24", name, s)
 			}
 			*to = event.DayOf(t)
 		}
 	}
 	if q.To != 0 && q.To < q.From {
-		return q, errors.New("--to is before --from")
+		return q, errors.New("to: the day is before that of from")
 	}
 	return q, nil
+}
+
+// check looks whether c has the site, and bounds minutes: without a first day they are today's.
+func (q *booksQuery) check(c *Config, now time.Time) error {
+	site := c.site(q.Site)
+	if site == nil && q.Site != "" && q.Site != event.UnknownSite {
+		return fmt.Errorf("site %q is not configured", q.Site)
+	}
+	if !q.Minutes {
+		return nil
+	}
+	loc := time.UTC
+	if site != nil {
+		loc = site.Timezone.Location
+	}
+	today := event.DayOf(now.In(loc))
+	last := q.To
+	if last == 0 {
+		last = max(today, q.From)
+	}
+	if q.From == 0 {
+		q.From = min(today, last)
+	}
+	if last-q.From >= maxMinuteDays {
+		return fmt.Errorf("minutes: at most %d days at a time", maxMinuteDays)
+	}
+	return nil
 }
 
 // booksReport is the ledger as it is printed with --json.
@@ -180,12 +210,16 @@ func (r *booksReport) print(out io.Writer) error {
 func runLedger(ctx context.Context, s streams, args []string) error {
 	f := newServeFlags("ledger", s)
 	v := url.Values{}
-	for name, what := range map[string]string{
+	for flag, what := range map[string]string{
 		"site": "one `site` only, or (unknown) for hits that name none",
 		"from": "first `day`, as 2026-11-24, on the site's calendar (default: all; with --minutes today)",
 		"to":   "last `day`",
 	} {
-		f.Func(name, what, func(s string) error { v.Set(name, s); return nil })
+		name := flag
+		if flag == "site" {
+			name = "site_id"
+		}
+		f.Func(flag, what, func(s string) error { v.Set(name, s); return nil })
 	}
 	minutes := f.Bool("minutes", false, "a line a minute instead of a line a day")
 	asJSON := f.Bool("json", false, "print JSON")
@@ -195,26 +229,17 @@ func runLedger(ctx context.Context, s streams, args []string) error {
 	v.Set("minutes", strconv.FormatBool(*minutes))
 	q, err := parseBooksQuery(v)
 	if err != nil {
-		return usageError{err}
+		return usageError{fmt.Errorf("--%w", err)}
 	}
 	cfg, err := f.load()
 	if err != nil {
 		return err
 	}
-	if q.Site != "" && q.Site != event.UnknownSite && cfg.site(q.Site) == nil {
-		return usagef("--site: %q is not configured", q.Site)
-	}
-	if q.Minutes && q.From == 0 {
-		loc := time.UTC
-		if s := cfg.site(q.Site); s != nil {
-			loc = s.Timezone.Location
-		}
-		if q.From = event.DayOf(time.Now().In(loc)); q.To != 0 {
-			q.From = min(q.From, q.To)
-		}
+	if err := q.check(cfg, time.Now()); err != nil {
+		return usageError{fmt.Errorf("--%w", err)}
 	}
 	var r booksReport
-	answer, status, err := askServe(ctx, cfg, http.MethodGet, "/ledger?"+q.values().Encode(), nil)
+	answer, status, err := askServe(ctx, cfg, http.MethodGet, "/api/v2/ledger?"+q.values().Encode(), nil)
 	if err != nil {
 		err = withStore(ctx, s, cfg, func(st *storeConn, log *slog.Logger) error {
 			sp, err := openSpool(cfg, spool.Options{Now: time.Now, Log: log})
@@ -277,20 +302,35 @@ func withStore(ctx context.Context, s streams, c *Config, do func(*storeConn, *s
 	return do(st, log)
 }
 
-// serveLedger answers `footfall ledger` on the control socket.
+// serveLedger answers GET /api/v2/ledger, which is what `footfall ledger` asks a serve for. Without a site it
+// is for those who may see all of them, as is what names no site here.
 func (a *app) serveLedger(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", "GET")
+		auth.JSONError(w, http.StatusMethodNotAllowed, "GET the ledger")
+		return
+	}
 	q, err := parseBooksQuery(r.URL.Query())
 	if err != nil {
 		auth.JSONError(w, http.StatusBadRequest, err.Error())
 		return
 	}
+	if err := q.check(a.config(), a.now()); err != nil {
+		auth.JSONError(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	if id, _ := auth.From(r); !id.MaySee(q.Site) {
+		auth.JSONError(w, http.StatusForbidden, "site_id: this token may not read that site, or all of them")
+		return
+	}
 	books, err := readBooks(r.Context(), a.config(), a.store.Store, a.spool, q)
 	if err != nil {
 		a.log.Warn("the ledger could not be read", "error", err)
-		auth.JSONError(w, http.StatusServiceUnavailable, "the ledger cannot be read now: "+err.Error())
+		auth.JSONError(w, http.StatusServiceUnavailable, "the ledger cannot be read now; the log says why")
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
 	json.NewEncoder(w).Encode(books)
 }
 

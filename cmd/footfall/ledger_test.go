@@ -112,6 +112,41 @@ func TestLedger(t *testing.T) {
 					t.Errorf("the page %q: %s, without %q", page, res.Status, want)
 				}
 			}
+			// Programs may ask as well, each for what it may see.
+			one, _, _ := footfall(t, "", append([]string{"token", "add", "one", "--site", "example.net", "--data", p.data}, configArg(p.args)...)...)
+			for _, c := range []struct {
+				token, query string
+				status       int
+				received     uint64
+			}{
+				{p.token, "", 200, 10},
+				{p.token, "site_id=(unknown)", 200, 3},
+				{p.token, "site_id=example.net&from=" + time.Now().UTC().AddDate(0, 0, -1).Format(time.DateOnly), 200, 3},
+				{strings.TrimSpace(one), "site_id=example.net&minutes=1", 200, 3},
+				{strings.TrimSpace(one), "site_id=example.org", 403, 0},
+				{strings.TrimSpace(one), "site_id=(unknown)", 403, 0},
+				{strings.TrimSpace(one), "", 403, 0},
+				{"none", "", 401, 0},
+				{p.token, "site_id=other.example", 400, 0},
+				{p.token, "from=yesterday", 400, 0},
+				{p.token, "minutes=1&from=2026-01-01&to=2026-03-01", 400, 0},
+			} {
+				req, err := http.NewRequest("GET", p.staff+"/api/v2/ledger?"+c.query, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header.Set("Authorization", "Bearer "+c.token)
+				res, err := p.client.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var r booksReport
+				err = json.NewDecoder(res.Body).Decode(&r)
+				res.Body.Close()
+				if err != nil || res.StatusCode != c.status || r.Total.Received != c.received || r.Balances != (c.status == 200) {
+					t.Errorf("%q: %s %+v %v", c.query, res.Status, r, err)
+				}
+			}
 			p.stop()
 			if said, ok := check(p.ledger()); !ok {
 				t.Errorf("without a serve: %s", said)
@@ -120,7 +155,8 @@ func TestLedger(t *testing.T) {
 			if status != 0 || !strings.Contains(out, "duplicate") || !strings.Contains(out, "yes") || strings.Contains(out, "NO") {
 				t.Errorf("status %d: %s", status, out)
 			}
-			for _, bad := range [][]string{{"--site", "other.example"}, {"--from", "yesterday"}, {"--from", "2026-11-02", "--to", "2026-11-01"}, {"what"}} {
+			for _, bad := range [][]string{{"--site", "other.example"}, {"--from", "yesterday"}, {"--from", "2026-11-02", "--to", "2026-11-01"}, {"what"},
+				{"--minutes", "--from", "2026-01-01", "--to", "2026-03-01"}} {
 				if _, errs, status := footfall(t, "", append(append([]string{"ledger", "--data", p.data}, p.args...), bad...)...); status != exitUsage {
 					t.Errorf("%v: status %d, %s", bad, status, errs)
 				}
@@ -138,7 +174,7 @@ func TestLedger(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			err = c.Exec(context.Background(), "INSERT INTO ledger SELECT 'example.org', minute, 'counted', 1, minute, 1 FROM ledger LIMIT 1")
+			err = c.Exec(context.Background(), "INSERT INTO ledger (site, minute, outcome, hits, stored_at, batch_id) SELECT 'example.org', minute, 'counted', 1, minute, 1 FROM ledger LIMIT 1")
 			if err != nil {
 				t.Fatal(err)
 			}
