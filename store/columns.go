@@ -233,7 +233,7 @@ func insertColumns() map[string][]string {
 	}
 	return map[string][]string{
 		tableEvents: append(events, "batch_id"),
-		tableLedger: {"site", "minute", "outcome", "hits", "stored_at", "batch_id"},
+		tableLedger: {"site", "minute", "outcome", "hits", "stored_at", "batch_id", "ref"},
 	}
 }
 

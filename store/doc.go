@@ -54,7 +54,21 @@
 // still has, and counts those there.
 //
 // A part that is there with only some of the rows would contradict all this. If it is ever
-// seen, it is logged as an error and the missing rows are stored, told apart by event_id.
+// seen, it is logged as an error and the missing rows are stored, told apart by event_id (of a minute of which rows were
+// erased none is: nobody knows which those were).
+//
+// # Erasing
+//
+// [Store.Erase] takes rows out of events on somebody's order, see there. Before a row is
+// deleted, the ledger says of its batch, site and minute how many are. So of a batch the database
+// holds all rows, or none, or all but as many as the ledger says, and "is it there" is asked of both tables: what
+// was stored and erased is stored, and a replay of it inserts nothing. The rows of the ledger that say so are
+// written like a block, under a number that is the order's, and only what is on the ledger is
+// deleted; whatever is killed, the same order goes on from what it finds. All events of a batch, site and
+// minute are of one day and so in one part: the count is that of the rows, whenever it is taken.
+//
+// The order itself is not in the database: who gives one keeps it where a crash does not
+// take it, until Erase has returned, and has all batches that may hold its rows stored first.
 //
 // # What a power failure takes
 //
@@ -65,5 +79,5 @@
 // confirmed part is on the disk. Older servers have no such setting: a power failure of
 // their machine can lose the events of its last half minute. Against that a spool can keep segments
 // for a while after they were stored, and replay them; the questions above make that safe
-// at any time, as long as the rows have not been erased on purpose.
+// at any time, also after rows were erased on purpose.
 package store

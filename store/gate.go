@@ -65,3 +65,18 @@ func (g *readGate) pass(ctx context.Context) error {
 		return ctx.Err()
 	}
 }
+
+// waitLock is a mutex whose callers can give up.
+type waitLock chan struct{}
+
+func newWaitLock() waitLock { return make(waitLock, 1) }
+
+// lock waits its turn; the holder calls unlock at its end.
+func (l waitLock) lock(ctx context.Context) (unlock func(), err error) {
+	select {
+	case l <- struct{}{}:
+		return func() { <-l }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}

@@ -16,7 +16,8 @@ import (
 // The books. Each batch adds rows to two tables, each exactly once: its events to events,
 // and to ledger how many hits of each minute it holds, counted and not counted. So what was
 // received is what the ledger says and what waits outside of the database; what was stored
-// is counted from events itself. That the two agree is what [LedgerLine.Balances] asks.
+// is counted from events itself. What is erased is taken from events and added to the ledger.
+// That all of it agrees is what [LedgerLine.Balances] asks.
 
 // LedgerQuery says which part of the books is wanted.
 type LedgerQuery struct {
@@ -31,6 +32,7 @@ type LedgerLine struct {
 	Start    time.Time         // of the step, UTC
 	Received uint64            // hits
 	Stored   uint64            // events in the database
+	Erased   uint64            // events that were there and were erased on order
 	Dropped  map[string]uint64 // hits that were not counted, by reason; never nil
 	Pending  uint64            // received, and on their way into the database, whatever they are
 }
@@ -44,12 +46,13 @@ func (l *LedgerLine) NotCounted() (n uint64) {
 }
 
 // Balances reports whether every hit is accounted for.
-func (l *LedgerLine) Balances() bool { return l.Received == l.Stored+l.NotCounted()+l.Pending }
+func (l *LedgerLine) Balances() bool { return l.Received == l.Stored+l.Erased+l.NotCounted()+l.Pending }
 
 // Add adds up two lines, of whatever sites and times.
 func (l *LedgerLine) Add(m *LedgerLine) {
 	l.Received += m.Received
 	l.Stored += m.Stored
+	l.Erased += m.Erased
 	l.Pending += m.Pending
 	if l.Dropped == nil {
 		l.Dropped = map[string]uint64{}
@@ -94,6 +97,21 @@ func (s *Store) Ledger(ctx context.Context, q LedgerQuery, waiting func() (event
 	if err != nil {
 		return nil, err
 	}
+	for {
+		erasures, err := s.erasures.atRest(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("store: reading the ledger: %w", err)
+		}
+		lines, err := r.ledger(ctx, q, from, to, step, w, erasures.fragment())
+		if err != nil || s.erasures.still(erasures) {
+			return lines, err
+		}
+	}
+}
+
+// ledger reads the books without the events that are erased by now, or will be, and are on the
+// books as such.
+func (r *reporter) ledger(ctx context.Context, q LedgerQuery, from, to, step uint64, w event.Waiting, erased any) ([]LedgerLine, error) {
 	type key struct {
 		site string
 		slot uint64
@@ -118,7 +136,7 @@ func (s *Store) Ledger(ctx context.Context, q LedgerQuery, waiting func() (event
 		l.Pending += d.Count
 	}
 	rows, err := r.query(ctx, "ledger", map[string]any{
-		"Site": q.Site, "From": from, "To": to, "Step": step, "Days": daysAround(from, to), "Without": batchList(w.Batches)})
+		"Site": q.Site, "From": from, "To": to, "Step": step, "Days": daysAround(from, to), "Without": batchList(w.Batches), "Erased": erased})
 	if err != nil {
 		return nil, err
 	}
@@ -134,6 +152,8 @@ func (s *Store) Ledger(ctx context.Context, q LedgerQuery, waiting func() (event
 			l.Stored += hits
 		case outcomeCounted:
 			l.Received += hits
+		case outcomeErased:
+			l.Erased += hits
 		default:
 			l.Received += hits
 			l.Dropped[outcome] += hits

@@ -13,8 +13,11 @@ import (
 	"github.com/kantarainitiative/footfall/event"
 )
 
-// outcomeCounted is the outcome of hits that are events; all others are reasons.
-const outcomeCounted = "counted"
+// Outcomes in the ledger. All others are reasons why hits were not counted.
+const (
+	outcomeCounted = "counted" // hits that are events
+	outcomeErased  = "erased"  // events that are not held any more, see Erase; such rows have a ref
+)
 
 // ledgerBlock is what a batch says of the hits of one month.
 type ledgerBlock struct {
@@ -92,17 +95,22 @@ func (b ledgerBlock) where() (string, []any) {
 		first, last = min(first, d.Minute), max(last, d.Minute)
 		sites[d.Site] = struct{}{}
 	}
-	return ofSites(sites, "minute >= toDateTime(?) AND minute <= toDateTime(?) AND batch_id = ?", uint32(first*60), uint32(last*60), b.batch)
+	return ofSites(sites, "minute >= toDateTime(?) AND minute <= toDateTime(?) AND batch_id = ? AND ref = 0", uint32(first*60), uint32(last*60), b.batch)
 }
 
-func (b ledgerBlock) appendTo(s *Store, to driver.Batch, keep []int) error {
+// stamp is what rows of the ledger say of when they were written.
+func (s *Store) stamp() time.Time {
 	at := s.storedAt()
 	if at.IsZero() {
 		at = time.Unix(0, 0) // before every minute, so late for none
 	}
-	at = at.UTC().Truncate(time.Second)
+	return at.UTC().Truncate(time.Second)
+}
+
+func (b ledgerBlock) appendTo(s *Store, to driver.Batch, keep []int) error {
+	at := s.stamp()
 	row := func(d *event.Drop) error {
-		if err := to.Append(d.Site, minuteTime(d.Minute), d.Reason, d.Count, at, b.batch); err != nil {
+		if err := to.Append(d.Site, minuteTime(d.Minute), d.Reason, d.Count, at, b.batch, uint64(0)); err != nil {
 			return fmt.Errorf("%w: %w", errTable, err)
 		}
 		return nil

@@ -21,7 +21,7 @@ type reportLimits struct {
 }
 
 func defaultReportLimits() reportLimits {
-	return reportLimits{time: 30 * time.Second, memory: 1 << 30, values: RollupCap}
+	return reportLimits{time: ReportTime, memory: 1 << 30, values: RollupCap}
 }
 
 // builder is a reporter for rollups, which nobody waits for.
@@ -42,8 +42,9 @@ const (
 
 // reporter runs report statements on one connection pool.
 type reporter struct {
-	conn   driver.Conn
-	limits reportLimits
+	conn     driver.Conn
+	limits   reportLimits
+	unlogged bool // its statements name visitors' ids: keep them out of a server's log of queries
 }
 
 func (s *Store) reporter(conn driver.Conn) *reporter {
@@ -64,11 +65,15 @@ func (r *reporter) bounded(ctx context.Context) context.Context {
 	if end, ok := ctx.Deadline(); ok {
 		seconds = min(seconds, time.Until(end))
 	}
-	return clickhouse.Context(noDeadline{ctx}, clickhouse.WithSettings(clickhouse.Settings{
+	settings := clickhouse.Settings{
 		"max_execution_time":                 max(1, int(seconds.Round(time.Second)/time.Second)),
 		"max_memory_usage":                   int(r.limits.memory),
 		"max_bytes_before_external_group_by": int(r.limits.memory / 2),
-	}))
+	}
+	if r.unlogged {
+		settings["log_queries"] = 0
+	}
+	return clickhouse.Context(noDeadline{ctx}, clickhouse.WithSettings(settings))
 }
 
 // query runs the statement in queries/NAME.sql, filled with data.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -91,6 +92,11 @@ func (s *Store) rollupRound(ctx context.Context, zone func(string) *time.Locatio
 	if err != nil {
 		return stats, err
 	}
+	unlock, err := s.rolling.lock(ctx)
+	if err != nil {
+		return stats, err
+	}
+	defer unlock()
 	r := s.builder(conn)
 	if err := s.days.load(ctx, r); err != nil {
 		return stats, err
@@ -124,7 +130,9 @@ func (s *Store) rollupRound(ctx context.Context, zone func(string) *time.Locatio
 		if state.closed() || state.build != 0 && !rebuild || !over(d, zone, now) {
 			continue
 		}
-		if err := s.buildDay(ctx, r, d); err != nil {
+		if err := s.buildDay(ctx, r, d); errors.Is(err, errErasing) {
+			continue
+		} else if err != nil {
 			// One day that fails, for want of memory say, must not keep the others.
 			failed = append(failed, fmt.Errorf("day %s: %w", d.day, err))
 			if ctx.Err() != nil || len(failed) == maxFailures {
@@ -219,6 +227,14 @@ func (r *reporter) daysWithEvents(ctx context.Context, days fragment) ([]siteDay
 // buildDay rolls up a day from its events alone. The order of the steps is what makes it
 // right whenever it is cut short, see dayTracker.
 func (s *Store) buildDay(ctx context.Context, r *reporter, d siteDay) error {
+	unlock, err := s.building.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if s.erasures.touch(d) {
+		return errErasing
+	}
 	s.days.begin(d)
 	states, err := r.dayStates(ctx, d.site, daysIn([]dayRange{{d.day, d.day}}))
 	if err != nil {
@@ -309,25 +325,76 @@ func dayFigures(d siteDay) (fragment, error) {
 	return statement("figures", map[string]any{"Branches": branches, "Panels": false})
 }
 
+// SettleRollups builds again what has changed, and then removes every build that has been replaced,
+// once the reports that may have begun to read it are over: so that after an erasure no number of a
+// rollup is left that counts what is gone. It returns when the rows are deleted, which takes
+// readers and some seconds; 0 is right where nobody else reads.
+func (s *Store) SettleRollups(ctx context.Context, zone func(site string) *time.Location, readers time.Duration) error {
+	if _, err := s.rollupRound(ctx, zone, false, true); err != nil {
+		return err
+	}
+	conn, err := s.conn(ctx)
+	if err != nil {
+		return err
+	}
+	r := s.builder(conn)
+	stale, err := s.staleBuilds(ctx, r)
+	if err != nil || len(stale) == 0 {
+		return err
+	}
+	select {
+	case <-time.After(readers):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := r.dropBuilds(ctx, stale); err != nil {
+		return err
+	}
+	for part := range slices.Chunk(slices.Sorted(maps.Keys(stale)), buildsTogether) {
+		if err := r.waitUntilZero(ctx, "daily_left", map[string]any{"Builds": daySet{builds: part}.buildsIn()}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ReportTime is how long a report may take at most.
+const ReportTime = 30 * time.Second
+
 // tidyRollups looks whether the rollups are all there (a server may lose what it wrote last
 // when the power fails), marks days where they are not, and removes builds that nothing
-// reads any more. Nothing may be built meanwhile.
+// reads any more.
 func (s *Store) tidyRollups(ctx context.Context, drop bool) error {
 	conn, err := s.conn(ctx)
 	if err != nil {
 		return err
 	}
 	r := s.builder(conn)
-	if err := s.days.load(ctx, r); err != nil {
+	stale, err := s.staleBuilds(ctx, r)
+	if err != nil || !drop {
 		return err
+	}
+	return r.dropBuilds(ctx, stale)
+}
+
+// staleBuilds returns the builds that are not named any more, and the days of their rows. It marks days whose
+// rows are not all there.
+func (s *Store) staleBuilds(ctx context.Context, r *reporter) (map[uint64]dayRange, error) {
+	unlock, err := s.rolling.lock(ctx) // a build under way is not named yet
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := s.days.load(ctx, r); err != nil {
+		return nil, err
 	}
 	states, err := r.dayStates(ctx, "", frag("1"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	rows, err := r.query(ctx, "daily_lines", nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer rows.Close()
 	lines := map[uint64]uint64{}
@@ -336,12 +403,12 @@ func (s *Store) tidyRollups(ctx context.Context, drop bool) error {
 		var build, n uint64
 		var first, last uint16
 		if err := rows.Scan(&build, &n, &first, &last); err != nil {
-			return r.wrap("daily_lines", err)
+			return nil, r.wrap("daily_lines", err)
 		}
 		lines[build], spans[build] = n, dayRange{event.Day(first), event.Day(last)}
 	}
 	if err := rows.Err(); err != nil {
-		return r.wrap("daily_lines", err)
+		return nil, r.wrap("daily_lines", err)
 	}
 	var broken []siteDay
 	for _, d := range states {
@@ -350,30 +417,29 @@ func (s *Store) tidyRollups(ctx context.Context, drop bool) error {
 		}
 		if d.month != 0 && lines[d.month] != d.monthLines { // named no more, it is added up again
 			if err := r.addDays(ctx, dayEntry{What: dayMonth, Gen: d.gen + 1, At: s.now().Unix()}, d.siteDay); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		delete(lines, d.build)
-		delete(lines, d.month)
+		delete(spans, d.build)
+		delete(spans, d.month)
 	}
 	if len(broken) > 0 {
 		s.log.Warn("rollups are incomplete and will be built again", "days", len(broken))
 		if err := r.mark(ctx, broken, s.now()); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if !drop {
-		return nil
-	}
-	var stale []uint64
+	return spans, nil
+}
+
+const buildsTogether = 2000 // in one statement
+
+func (r *reporter) dropBuilds(ctx context.Context, stale map[uint64]dayRange) error {
 	span := dayRange{first: ^event.Day(0)}
-	for b := range lines {
-		stale = append(stale, b)
-		span.first, span.last = min(span.first, spans[b].first), max(span.last, spans[b].last)
+	for _, days := range stale {
+		span.first, span.last = min(span.first, days.first), max(span.last, days.last)
 	}
-	const together = 2000
-	slices.Sort(stale)
-	for part := range slices.Chunk(stale, together) {
+	for part := range slices.Chunk(slices.Sorted(maps.Keys(stale)), buildsTogether) {
 		x := daySet{builds: part}
 		if err := r.exec(ctx, "daily_drop", map[string]any{"Days": daysIn([]dayRange{span}), "Builds": x.buildsIn()}); err != nil {
 			return fmt.Errorf("removing old builds: %w", err)

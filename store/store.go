@@ -41,6 +41,8 @@ type Options struct {
 	InsertTimeout time.Duration // one attempt; 0: a minute
 	RetryMin      time.Duration // first wait after a failure, doubled each time; 0: 200 ms
 	RetryMax      time.Duration // longest wait; 0: 15 s
+
+	wrap func(driver.Conn) driver.Conn // for tests: what is put around each pool; nil: nothing
 }
 
 // Format shows that there are options, and none of them: the address holds a password.
@@ -88,7 +90,10 @@ type Store struct {
 
 	days dayTracker
 
-	books readGate // while the books are read no batch begins to be written
+	books    readGate // while the books are read no batch begins to be written
+	erasures erasures
+	rolling  waitLock // whoever makes rollups or tidies them
+	building waitLock // whoever makes the rollup of a day, or deletes rows of closed days
 
 	stop context.CancelFunc
 	done chan struct{}
@@ -141,6 +146,8 @@ func open(o Options, migrations []migration) (*Store, error) {
 		attempted:     map[uint64]struct{}{},
 		came:          make(chan struct{}),
 		done:          make(chan struct{}),
+		rolling:       newWaitLock(),
+		building:      newWaitLock(),
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -166,6 +173,9 @@ func open(o Options, migrations []migration) (*Store, error) {
 	if s.writer, err = openPool(opt, writerConns); err != nil {
 		s.reader.Close()
 		return nil, err
+	}
+	if o.wrap != nil {
+		s.reader, s.writer = o.wrap(s.reader), o.wrap(s.writer)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel

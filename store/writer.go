@@ -140,7 +140,8 @@ type pending struct {
 	token int    // part of the deduplication token, see confirm
 	query string // id of the last insert
 
-	missing int // rows that were not there when it was first asked
+	missing int    // rows that were not there when it was first asked
+	waived  uint64 // rows that are not there, were not erased by what is known, and are not stored again
 }
 
 // toSend is how many rows the next insert has.
@@ -296,6 +297,12 @@ func (b eventBlock) size() int        { return len(b.rows) }
 func (b eventBlock) identity() string { return "toString(event_id)" }
 func (b eventBlock) key(i int) string {
 	return strconv.FormatUint(b.batch.Events[b.rows[i]].ID, 10)
+}
+
+// minute is that of row i, as the ledger has it.
+func (b eventBlock) minute(i int) siteMinute {
+	e := &b.batch.Events[b.rows[i]]
+	return siteMinute{e.Site, event.MinuteOf(e.Time)}
 }
 
 func (b eventBlock) appendTo(s *Store, to driver.Batch, keep []int) error {

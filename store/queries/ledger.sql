@@ -8,7 +8,7 @@ FROM (
     UNION ALL
     SELECT toString(site) AS name, intDiv(toUInt64(toUInt32(time)), {{arg .Step}}) AS slot, '' AS what, toUInt64(count()) AS n
     FROM events
-    WHERE toUInt32(time) >= {{arg .From}} AND toUInt32(time) < {{arg .To}} AND {{put .Days}}{{if .Site}} AND site = {{arg .Site}}{{end}}{{if .Without}} AND batch_id NOT IN {{put .Without}}{{end}}
+    WHERE toUInt32(time) >= {{arg .From}} AND toUInt32(time) < {{arg .To}} AND {{put .Days}}{{if .Erased}} AND NOT {{put .Erased}}{{end}}{{if .Site}} AND site = {{arg .Site}}{{end}}{{if .Without}} AND batch_id NOT IN {{put .Without}}{{end}}
     GROUP BY name, slot, what
 )
 GROUP BY name, slot, what
