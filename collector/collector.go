@@ -107,6 +107,8 @@ type Options struct {
 
 	// CookieKey gives ids to visitors who agreed to a cookie; nil: no site may have Cookie set.
 	CookieKey *anonymize.CookieKey
+	Records   privacy.Records  // nil: visitors are told that nothing can be looked up now
+	Receipts  privacy.Receipts // nil: there are none
 
 	Limits     Limits
 	Now        func() time.Time // nil: time.Now
@@ -177,7 +179,9 @@ func New(o Options) (*Collector, error) {
 		return nil, err
 	}
 	var err error
-	if c.pages, err = privacy.New(privacy.Options{Key: o.CookieKey, Now: c.now, Log: c.log}); err != nil {
+	if c.pages, err = privacy.New(privacy.Options{
+		Key: o.CookieKey, Records: o.Records, Receipts: o.Receipts, Forget: c.Forget, Now: c.now, Log: c.log,
+	}); err != nil {
 		return nil, err
 	}
 	m, err := newMetrics(o.Registerer, func() float64 { return float64(c.visits.active(c.now().Unix())) })

@@ -59,6 +59,15 @@ func (c *Collector) servePerson(ctx *fasthttp.RequestCtx) {
 	method := string(ctx.Method())
 	switch method {
 	case fasthttp.MethodGet, fasthttp.MethodHead, fasthttp.MethodPost:
+	case fasthttp.MethodOptions:
+		// Not for what is held: a page of another site could read the counts even without cookies, since
+		// they belong to the network.
+		if string(ctx.Path()) != privacy.PathMe {
+			setCORS(ctx)
+			preflight(ctx, "GET, HEAD, POST, OPTIONS")
+			return
+		}
+		fallthrough
 	default:
 		wrongMethod(ctx, "GET, HEAD, POST")
 		return
@@ -80,9 +89,9 @@ func (c *Collector) servePerson(ctx *fasthttp.RequestCtx) {
 		Origin: string(h.Peek("Origin")), FetchSite: string(h.Peek("Sec-Fetch-Site")),
 		OptedOut: fields.cookies.optedOut, Consent: string(fields.cookies.consent), Signal: fields.dnt,
 		Sites: cfg.public,
-		Number: func(domain string) uint64 {
+		Number: func(domain string, day event.Day) uint64 {
 			s := cfg.sites[domain]
-			return c.keys.ID(s.Domain, s.Window, int(s.dayAt(now)), who.addr, who.agent)
+			return c.keys.ID(s.Domain, s.Window, int(day), who.addr, who.agent)
 		},
 	}, &ctx.Response)
 }

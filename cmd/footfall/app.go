@@ -173,6 +173,7 @@ func (a *app) newCollector(key *email.Key, cookies *anonymize.CookieKey) error {
 			Settings: a.cfg.collector(notice, a.geo),
 			Now:      a.now, Log: a.log, Registerer: a.registry,
 			Keys: a.keys, Agents: agents, Sources: sources, Spool: a.spool, EmailKey: key, CookieKey: cookies,
+			Receipts: a.receipts,
 		})
 		return err
 	})

@@ -7,6 +7,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/kantarainitiative/footfall/event"
+	"github.com/kantarainitiative/footfall/policy"
 )
 
 const day = 24 * time.Hour
@@ -50,24 +51,18 @@ func (p *Pages) postOptOut(r *Request, w *fasthttp.Response) {
 			r.setCookie(w, c)
 		}
 	}
-	p.answerChoice(r, w, sites, choice{optedOut: out, consent: r.consent(p.now()), did: didOptOut, changed: true})
+	act := policy.OptIn
+	if out {
+		act = policy.OptOut
+	}
+	p.answerChoice(r, w, sites, choice{optedOut: out, consent: r.consent(p.now()), did: act})
 }
-
-// What a request changed.
-type deed uint8
-
-const (
-	didNothing deed = iota
-	didOptOut       // or opted back in
-	didConsent      // or withdrew
-)
 
 // choice is how things stand after a request.
 type choice struct {
 	optedOut bool
 	consent  Consent
-	did      deed
-	changed  bool
+	did      policy.Act // "" for nothing
 }
 
 // consent returns the consent that the request carries, empty where it is over.
@@ -100,7 +95,14 @@ func (p *Pages) postConsent(r *Request, w *fasthttp.Response) {
 		return
 	}
 	c, changed := p.consent(r, w, sites, agree)
-	p.answerChoice(r, w, sites, choice{optedOut: r.OptedOut, consent: c, did: didConsent, changed: changed})
+	now := choice{optedOut: r.OptedOut, consent: c}
+	switch {
+	case changed && agree:
+		now.did = policy.Consent
+	case changed:
+		now.did = policy.Withdrawal
+	}
+	p.answerChoice(r, w, sites, now)
 }
 
 // consent gives or withdraws consent at the sites that have a cookie, sets or removes it, and reports whether
@@ -137,12 +139,42 @@ func (p *Pages) consent(r *Request, w *fasthttp.Response, sites []*Site, agree b
 func (p *Pages) answerChoice(r *Request, w *fasthttp.Response, sites []*Site, c choice) {
 	switch r.wants() {
 	case formJSON:
+		if receipts := p.issue(r, c.did, sites); len(receipts) == 1 {
+			answerJSON(w, receipts[0])
+			return
+		}
 		answerJSON(w, marshal(stateOf(sites, c)))
 	case formPage:
-		p.tpl.render(w, "optout", p.optOutView(r, sites, c))
+		v := p.optOutView(r, sites, c)
+		v.Receipts = receiptViews(c.did, p.issue(r, c.did, sites))
+		p.tpl.render(w, "optout", v)
 	default:
 		note(w)
 	}
+}
+
+// issue returns the receipts of an act: one for all sites, or one for each of those it was done at. A receipt that
+// cannot be given is no reason to refuse what it is about.
+func (p *Pages) issue(r *Request, act policy.Act, sites []*Site) (out [][]byte) {
+	if p.receipts == nil || act == "" {
+		return nil
+	}
+	names := []string{""}
+	if len(sites) < len(r.Sites.all) {
+		names = names[:0]
+		for _, s := range sites {
+			names = append(names, s.Domain)
+		}
+	}
+	for _, name := range names {
+		b, err := p.receipts.Issue(act, name)
+		if err != nil {
+			p.log.Error("no receipt was given", "act", act, "error", err)
+			continue
+		}
+		out = append(out, b)
+	}
+	return out
 }
 
 // stateJSON is how things stand, for programs.
@@ -178,10 +210,7 @@ func (p *Pages) getGPC(r *Request, w *fasthttp.Response) {
 	for _, s := range r.Sites.addressed(r.host()) {
 		g.GPC = g.GPC && (s.Unlinked || s.Dropped)
 	}
-	w.Header.Set("Cache-Control", "public, max-age=3600")
-	w.Header.Set("Access-Control-Allow-Origin", "*")
-	w.Header.Set("Cross-Origin-Resource-Policy", "cross-origin")
-	w.Header.Del("Vary")
+	public(w)
 	answerJSON(w, marshal(g))
 }
 

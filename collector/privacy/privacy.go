@@ -9,21 +9,52 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/kantarainitiative/footfall/anonymize"
+	"github.com/kantarainitiative/footfall/event"
+	"github.com/kantarainitiative/footfall/policy"
+)
+
+// What the pages use. Both must be safe for concurrent use.
+type (
+	// Records is where what was counted is kept, and what waits to be stored.
+	Records interface {
+		// Held returns what is kept of the subjects, with details the newest events too. The context bounds it.
+		Held(ctx context.Context, of []event.Subject, details bool) (event.Held, error)
+		// Erase orders that the subjects' rows be erased. When it returns without an error that will happen,
+		// whatever is killed; Done says whether it has.
+		Erase(ctx context.Context, of []event.Subject) (event.Erasure, error)
+	}
+	// Receipts signs receipts: [policy.Receipts].
+	Receipts interface {
+		// Issue returns the receipt of an act, as a file; site is "" for all sites.
+		Issue(act policy.Act, site string) ([]byte, error)
+		// Keys returns the key set that receipts are checked against, as JSON.
+		Keys() []byte
+	}
 )
 
 // Options are what [Pages] are made of.
 type Options struct {
-	Key *anonymize.CookieKey // nil: no site may have Cookie set
-	Now func() time.Time     // nil: time.Now
-	Log *slog.Logger         // nil: nothing is logged
+	Key      *anonymize.CookieKey              // nil: no site may have Cookie set
+	Records  Records                           // nil: it is said that nothing can be looked up now
+	Receipts Receipts                          // nil: there are no receipts
+	Forget   func(site string, visitor uint64) // ends the visit of somebody whose rows are erased; may be nil
+	Now      func() time.Time                  // nil: time.Now
+	Log      *slog.Logger                      // nil: nothing is logged
 }
+
+// maxLookups is how many requests may ask the database at a time.
+const maxLookups = 4
 
 // Pages answers what visitors ask. Make it with [New]; its methods may be called at the same time.
 type Pages struct {
-	key *anonymize.CookieKey
-	now func() time.Time
-	log *slog.Logger
-	tpl *templates
+	key      *anonymize.CookieKey
+	records  Records
+	receipts Receipts
+	forget   func(site string, visitor uint64)
+	lookups  chan struct{}
+	now      func() time.Time
+	log      *slog.Logger
+	tpl      *templates
 }
 
 // New returns pages that are ready to serve.
@@ -32,7 +63,13 @@ func New(o Options) (*Pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pages{key: o.Key, now: o.Now, log: o.Log, tpl: tpl}
+	p := &Pages{
+		key: o.Key, records: o.Records, receipts: o.Receipts, forget: o.Forget,
+		lookups: make(chan struct{}, maxLookups), now: o.Now, log: o.Log, tpl: tpl,
+	}
+	if p.forget == nil {
+		p.forget = func(string, uint64) {}
+	}
 	if p.now == nil {
 		p.now = time.Now
 	}
@@ -46,12 +83,21 @@ func New(o Options) (*Pages, error) {
 const (
 	PathOptOut  = "/optout"
 	PathConsent = "/consent"
+	PathMe      = "/privacy/me"
 	PathGPC     = "/.well-known/gpc.json"
+	PathKeys    = "/.well-known/footfall-receipt-key.json"
 )
 
 // Serve answers a request for one of the paths. r's method is GET, HEAD or POST.
 func (p *Pages) Serve(ctx context.Context, r *Request, w *fasthttp.Response) {
-	p.guard(w)
+	p.guard(r, w)
+	if r.Path == PathMe {
+		// A page of another site could read the counts even without cookies: they belong to the network.
+		w.Header.Set("Cross-Origin-Resource-Policy", "same-origin")
+	} else {
+		w.Header.Set("Cross-Origin-Resource-Policy", "cross-origin")
+		w.Header.Set("Access-Control-Allow-Origin", "*")
+	}
 	post := r.Method == fasthttp.MethodPost
 	switch {
 	case r.Path == PathOptOut && post:
@@ -63,8 +109,17 @@ func (p *Pages) Serve(ctx context.Context, r *Request, w *fasthttp.Response) {
 	case r.Path == PathConsent: // the page that a form was sent from
 		w.Header.Set("Location", PathOptOut+queryOf(r))
 		w.SetStatusCode(fasthttp.StatusSeeOther)
+	case r.Path == PathMe && post:
+		p.postMe(ctx, r, w)
+	case r.Path == PathMe:
+		p.getMe(ctx, r, w)
 	case r.Path == PathGPC && !post:
 		p.getGPC(r, w)
+	case r.Path == PathKeys && !post && p.receipts != nil:
+		public(w)
+		answerJSON(w, p.receipts.Keys())
+	case r.Path == PathKeys && !post:
+		p.refuse(r, w, fasthttp.StatusNotFound, problem{msg: "there are no receipts here"})
 	default:
 		w.Header.Set("Allow", "GET, HEAD")
 		p.refuse(r, w, fasthttp.StatusMethodNotAllowed, problem{msg: "this address is only for reading"})
@@ -82,17 +137,26 @@ func queryOf(r *Request) string {
 
 // guard sets what protects every answer: nothing is loaded that the page does not hold, nobody frames it, nobody
 // stores it. The referrer stays within the site; were there none, forms would have no Origin.
-func (p *Pages) guard(w *fasthttp.Response) {
+func (p *Pages) guard(r *Request, w *fasthttp.Response) {
 	h := &w.Header
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", p.tpl.policy)
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "same-origin")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-site")
+	if r.HTTPS { // browsers complain of it elsewhere
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	}
 	h.Set("X-Robots-Tag", "noindex")
 	h.Set("Vary", "Accept, Cookie")
+}
+
+// public lets anybody read an answer, and keep it for an hour: it says nothing of who asks.
+func public(w *fasthttp.Response) {
+	w.Header.Set("Cache-Control", "public, max-age=3600")
+	w.Header.Set("Access-Control-Allow-Origin", "*")
+	w.Header.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	w.Header.Del("Vary")
 }
 
 // problem is why a request is refused, in words for whoever sent it.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/kantarainitiative/footfall/event"
 )
 
 // Request is what the listener hands over of a request. Its texts may be parts of the request: nothing of
@@ -27,9 +29,9 @@ type Request struct {
 	Signal    bool   // DNT: 1 or Sec-GPC: 1
 
 	Sites *Sites
-	// Number returns the id that whoever asks has at a configured site now, without a cookie. It
-	// is called before Serve returns.
-	Number func(domain string) uint64
+	// Number returns the id that whoever asks has at a configured site on a date, without a cookie, as far as there
+	// is a key for it. It is called before Serve returns.
+	Number func(domain string, day event.Day) uint64
 }
 
 // form returns the fields of a body: an HTML form's or a JSON object's, whatever its content type says,

@@ -154,17 +154,21 @@ func SameSite(a, b string) bool {
 	return a == b || registrable(a) != "" && registrable(a) == registrable(b)
 }
 
-// forgotten returns when the key of the number that site gives today is erased, so that nobody can compute
-// the number again: when the period it is for is over everywhere, at the last of all sites.
-func (s *Sites) forgotten(site *Site, now time.Time) (last time.Time) {
-	next := event.DayOf(now.In(site.Location)) + 1
-	for site.Window.First(int(next)) != int(next) {
-		next++
-	}
+// erased returns when the keys of a site's numbers of before a date, which begins a period, are erased, so that
+// nobody can compute those numbers again: when the date has come everywhere, at the last of all sites.
+func (s *Sites) erased(before event.Day) (last time.Time) {
 	for i := range s.all {
-		if t := next.Start(s.all[i].Location); t.After(last) {
+		if t := before.Start(s.all[i].Location); t.After(last) {
 			last = t
 		}
 	}
 	return last
+}
+
+// next returns the date on which the site's numbers change.
+func (s *Site) next(today event.Day) event.Day {
+	for today++; s.Window.First(int(today)) != int(today); {
+		today++
+	}
+	return today
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/kantarainitiative/footfall/policy"
 )
 
 //go:embed pages.html
@@ -73,6 +75,32 @@ type view struct {
 	At      string // the page's own path
 	Problem string
 	OptOut  *optOutView
+	Me      *meView
+
+	Deleting bool // the request that could not be answered was to delete
+
+	Cookies  []cookieView // of the sites that have one
+	Unused   bool         // no cookie is used while the browser is not counted
+	Receipts []receiptView
+}
+
+// receiptView is a receipt to take away. The page holds it: nothing of it but a hash is kept.
+type receiptView struct {
+	File string
+	URL  template.URL
+	Text string
+}
+
+func receiptViews(act policy.Act, files [][]byte) (out []receiptView) {
+	for i, b := range files {
+		v := receiptView{File: "receipt-" + string(act) + ".json", Text: string(b),
+			URL: template.URL("data:application/json;base64," + base64.StdEncoding.EncodeToString(b))}
+		if len(files) > 1 {
+			v.File = fmt.Sprintf("receipt-%s-%d.json", act, i+1)
+		}
+		out = append(out, v)
+	}
+	return out
 }
 
 // optOutView is the page where a visitor chooses.
@@ -86,7 +114,6 @@ type optOutView struct {
 	Host    string
 	Days    int
 	Signals []*Site // that heed what this browser sent
-	Cookies []cookieView
 	Snippet string
 }
 
@@ -105,28 +132,34 @@ const snippet = `<button type="button" onclick="footfall.optout(true)">Do not co
 func (p *Pages) optOutView(r *Request, sites []*Site, c choice) *view {
 	reach := reachOf(r.host(), sites)
 	v := &optOutView{
-		Out: c.optedOut, Did: c.did == didOptOut, Here: reach.Here, Other: reach.Elsewhere, Alone: len(reach.Here) == 0,
+		Out: c.optedOut, Did: c.did == policy.OptOut || c.did == policy.OptIn, Here: reach.Here, Other: reach.Elsewhere, Alone: len(reach.Here) == 0,
 		Domain: reach.Domain, Host: r.host(), Days: OptOutDays, Snippet: snippet,
 	}
 	for _, s := range sites {
 		if r.Signal && (s.Unlinked || s.Dropped) {
 			v.Signals = append(v.Signals, s)
 		}
-		_, agreed := c.consent.Of(s.tag)
-		if !s.Cookie && !agreed {
-			continue
-		}
-		k := cookieView{Site: s.Domain, Agreed: agreed && s.Cookie, Just: c.did == didConsent}
-		if agreed {
-			k.Given, k.Until = dateText(c.consent.Day.Time()), dateText((c.consent.Day + ConsentDays).Time())
-		}
-		v.Cookies = append(v.Cookies, k)
 	}
 	title := "You can choose not to be counted"
 	if c.optedOut {
 		title = "You are not counted"
 	}
-	return &view{Title: title, Brand: brandOf(sites), Query: queryOf(r), At: PathOptOut, OptOut: v}
+	return &view{Title: title, Brand: brandOf(sites), Query: queryOf(r), At: PathOptOut, OptOut: v,
+		Cookies: cookieViews(reach.Here, c.consent, c.did, c.optedOut), Unused: c.optedOut}
+}
+
+// cookieViews tells of the cookie of each site that has one. Who does not want to be counted is not asked to agree.
+func cookieViews(sites []*Site, c Consent, did policy.Act, optedOut bool) (out []cookieView) {
+	for _, s := range sites {
+		k := cookieView{Site: s.Domain, Just: did == policy.Consent || did == policy.Withdrawal}
+		if _, k.Agreed = c.Of(s.tag); k.Agreed {
+			k.Given, k.Until = dateText(c.Day.Time()), dateText((c.Day + ConsentDays).Time())
+		}
+		if s.Cookie && (k.Agreed || k.Just || !optedOut) {
+			out = append(out, k)
+		}
+	}
+	return out
 }
 
 func brandOf(sites []*Site) string {
