@@ -256,6 +256,15 @@ func (c *Collector) Restore(e *event.Event) {
 	c.visits.restore(visitKey{visitor: e.VisitorID, site: s.number}, e)
 }
 
+// IDMemory is how long the id of a hit is known: what is sent again within it counts once.
+const IDMemory = rememberIDs * time.Second
+
+// RestoreID takes over the id of an event that was counted before a restart, at a Unix time. Call
+// it before [Collector.Serve].
+func (c *Collector) RestoreID(id uint64, at int64) {
+	c.seen.restore(id, at, c.now().Unix())
+}
+
 // Serve answers requests on ln until [Collector.Shutdown], then returns nil. It
 // may be called once.
 func (c *Collector) Serve(ln net.Listener) error {

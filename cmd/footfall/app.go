@@ -146,7 +146,7 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger, on surroundings)
 		return nil, err
 	}
 	opened = append(opened, func() { a.store.close(context.Background()) })
-	if a.spool, err = openSpool(cfg, spool.Options{Files: on.files, Now: now, Log: log, Registerer: a.registry}); err != nil {
+	if a.spool, err = openSpool(cfg, spool.Options{Remember: collector.IDMemory, Files: on.files, Now: now, Log: log, Registerer: a.registry}); err != nil {
 		return nil, err
 	}
 	opened = append(opened, func() { a.spool.Close(context.Background()) })

@@ -11,6 +11,27 @@ import (
 	"github.com/kantarainitiative/footfall/store/storetest"
 )
 
+// TestResentWhileTheDatabaseIsAway: a program that was started anew knows what was stored before, though
+// it cannot ask.
+func TestResentWhileTheDatabaseIsAway(t *testing.T) {
+	db := storetest.StartServer(t)
+	p := start(t, t.TempDir(), "--config", writeConfig(t, twoSites), "--store", db.URL("resent"))
+	const body = `{"n":"pageview","u":"https://example.org/","d":"example.org","id":"0123456789"}`
+	if _, h := p.hit(body); h.Get("X-Footfall-Dropped") != "" {
+		t.Fatalf("dropped %q", h.Get("X-Footfall-Dropped"))
+	}
+	eventually(t, "it is stored", func() (string, bool) {
+		r, _ := p.ledger()
+		return fmt.Sprintf("%+v", r.Total), r.Total.Stored == 1
+	})
+	p.kill()
+	db.Kill()
+	p.run()
+	if _, h := p.hit(body); h.Get("X-Footfall-Dropped") != "duplicate" {
+		t.Errorf("sent again it is dropped as %q", h.Get("X-Footfall-Dropped"))
+	}
+}
+
 // TestReplay has a server lose what it confirmed, as a power failure of its machine can, and come by it
 // again: beside a serve and without one, once each.
 func TestReplay(t *testing.T) {

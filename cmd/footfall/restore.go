@@ -17,7 +17,7 @@ const (
 )
 
 // restore gives the collector the visits that may go on and the ids that may come again: from the
-// store what is stored, from the spool what is not yet. A store that does not answer in time is asked
+// store what is stored, from the spool what is not yet, and the ids alone of both. A store that does not answer in time is asked
 // on while hits are taken already: they must not wait for it.
 func (a *app) restore(ctx context.Context) {
 	first, cancel := context.WithTimeout(ctx, restoreTimeout)
@@ -25,6 +25,9 @@ func (a *app) restore(ctx context.Context) {
 	if !a.restoreStored(first) && ctx.Err() == nil {
 		a.log.Warn("the store does not answer yet: visits under way are restored when it does")
 		a.done.Go(func() { a.restoreStored(ctx) })
+	}
+	if err := a.spool.Stored(a.collector.RestoreID); err != nil {
+		a.log.Warn("ids that were stored could not be read: a hit that is sent again may count twice until the store answers", "error", err)
 	}
 	n := 0
 	if err := a.spool.Pending(func(e *event.Event) error {

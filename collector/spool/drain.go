@@ -197,6 +197,7 @@ func (s *Spool) drain(ctx context.Context, g *segment, sink Sink) error {
 	if g.records > found {
 		s.lose(g, max(g.records-g.drops-len(b.Events), 0), max(g.drops-len(b.Drops), 0))
 	}
+	s.noteIDs(g, b.Events)
 	s.release(g)
 	return nil
 }

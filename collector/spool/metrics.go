@@ -28,7 +28,7 @@ func newMetrics(s *Spool, reg prometheus.Registerer) (*metrics, error) {
 			Help: "Errors of the file system, by what was tried."}, []string{"op"}),
 		reg: reg,
 	}
-	for _, op := range []string{"create", "write", "truncate", "sync", "seal", "read", "remove", "keep"} {
+	for _, op := range []string{"create", "write", "truncate", "sync", "seal", "read", "remove", "keep", "note"} {
 		m.errors.WithLabelValues(op)
 	}
 	m.all = []prometheus.Collector{m.torn, m.corrupt, m.corruptDrops, m.errors,

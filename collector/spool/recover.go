@@ -20,6 +20,9 @@ func (s *Spool) recover() error {
 		if e.IsDir() && e.Name() == keptDir {
 			continue
 		}
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && s.recoverIDs(e.Name(), info.Size()) {
+			continue
+		}
 		g, ok := parseName(e.Name())
 		if !ok || !e.Type().IsRegular() {
 			s.log.Warn("spool: a file in the folder is not a segment, and is left alone", "file", e.Name())

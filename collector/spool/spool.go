@@ -57,6 +57,8 @@ type Options struct {
 	// Keep is how long a segment is kept beside the queue once it is stored, for [Spool.Replay]. 0: it is
 	// removed at once. What is kept takes MaxBytes more at most.
 	Keep time.Duration
+	// Remember is how long the ids of events are noted once they are stored, for [Spool.Stored]. 0: not at all.
+	Remember time.Duration
 
 	// A segment is sealed before it outgrows SegmentBytes or SegmentEvents, or MaxAge after
 	// its first event if nothing older waits. 0 means the default: 16 MiB or a
@@ -85,18 +87,18 @@ const (
 //
 // Locks are taken in the order writing, mu.
 type Spool struct {
-	dir           string
-	sync          time.Duration
-	maxBytes      int64
-	keep          time.Duration
-	segmentBytes  int64
-	segmentEvents int
-	maxAge        time.Duration
-	now           func() time.Time
-	log           *slog.Logger
-	fs            FileSystem
-	lock          *os.File
-	metrics       *metrics
+	dir            string
+	sync           time.Duration
+	maxBytes       int64
+	keep, remember time.Duration
+	segmentBytes   int64
+	segmentEvents  int
+	maxAge         time.Duration
+	now            func() time.Time
+	log            *slog.Logger
+	fs             FileSystem
+	lock           *os.File
+	metrics        *metrics
 
 	events   atomic.Int64 // acknowledged and not stored
 	drops    atomic.Int64 // records of hits that were not counted, not stored
@@ -138,6 +140,10 @@ type Spool struct {
 
 	replaying sync.Mutex // held by Replay
 
+	noting sync.Mutex // guards what follows
+	ids    []idFile   // oldest first; the last is idFile's, if that is open
+	idFile File
+
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -158,13 +164,13 @@ func Open(o Options) (*Spool, error) {
 		return nil, errors.New("spool: Options.Dir, Now and Log are required")
 	case o.Sync < 0:
 		return nil, fmt.Errorf("spool: sync is %v: it cannot be negative", o.Sync)
-	case o.Keep < 0:
-		return nil, fmt.Errorf("spool: keep is %v: it cannot be negative", o.Keep)
+	case o.Keep < 0 || o.Remember < 0:
+		return nil, fmt.Errorf("spool: keep is %v, remember %v: neither can be negative", o.Keep, o.Remember)
 	case o.MaxBytes < 1<<16:
 		return nil, fmt.Errorf("spool: max_bytes is %d: at least %d", o.MaxBytes, 1<<16)
 	}
 	s := &Spool{
-		dir: o.Dir, sync: o.Sync, maxBytes: o.MaxBytes, keep: o.Keep, now: o.Now, log: o.Log, fs: o.Files,
+		dir: o.Dir, sync: o.Sync, maxBytes: o.MaxBytes, keep: o.Keep, remember: o.Remember, now: o.Now, log: o.Log, fs: o.Files,
 		segmentBytes:  orDefault(o.SegmentBytes, min(defaultSegmentBytes, o.MaxBytes/4)),
 		segmentEvents: orDefault(o.SegmentEvents, defaultSegmentEvents),
 		maxAge:        orDefault(o.MaxAge, defaultMaxAge),
@@ -327,6 +333,9 @@ func (s *Spool) close(ctx context.Context) error {
 		}
 	}
 
+	s.noting.Lock()
+	s.closeIDs()
+	s.noting.Unlock()
 	close(s.stop)
 	<-s.synced
 	s.syncNow()
