@@ -78,6 +78,6 @@
 // table events is made with fsync_after_insert and fsync_part_directory, and a
 // confirmed part is on the disk. Older servers have no such setting: a power failure of
 // their machine can lose the events of its last half minute. Against that a spool can keep segments
-// for a while after they were stored, and replay them; the questions above make that safe
-// at any time, also after rows were erased on purpose.
+// for a while after they were stored, and put them back into its queue when it is told to; the questions
+// above make that safe at any time, also after rows were erased on purpose.
 package store

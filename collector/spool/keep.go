@@ -29,6 +29,13 @@ type kept struct {
 	stored time.Time
 }
 
+// keeps tells whether a stored segment is to be kept.
+func (s *Spool) keeps(g *segment) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keep > 0 && g.whole && strings.HasSuffix(g.name, sealedSuffix) && (g.over == nil || g.forgotten == s.forgotten)
+}
+
 // retain moves a stored segment to the others. An error says that it is not there, and still
 // where it was.
 func (s *Spool) retain(g *segment) error {
@@ -146,6 +153,19 @@ func (s *Spool) recoverKept() error {
 	return nil
 }
 
+// ForgetStored removes all segments that are kept, after something in them was erased from the store. One that
+// [Spool.Replay] is handing over goes when it is stored again.
+func (s *Spool) ForgetStored() {
+	s.mu.Lock()
+	all := s.kept
+	s.kept, s.keptBytes = nil, 0
+	s.forgotten++
+	s.mu.Unlock()
+	for _, k := range all {
+		s.removeKept(k.name)
+	}
+}
+
 // Replayed tells what [Spool.Replay] did.
 type Replayed struct {
 	Batches int // handed over
@@ -229,6 +249,7 @@ func (s *Spool) requeue(k kept) (*segment, error) {
 	if s.finished {
 		return nil, ErrClosed // it is in the folder: the next start hands it over
 	}
+	g.forgotten = s.forgotten
 	s.queue = append(s.queue, g)
 	s.events.Add(int64(g.records - g.drops))
 	s.drops.Add(int64(g.drops))

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -28,9 +27,10 @@ type segment struct {
 	replayed bool
 	whole    bool // every record was read when it was handed over
 
-	stored  time.Time     // of one that is handed over once more: when it was stored first
-	over    chan struct{} // of such a one: closed when it has left the queue
-	missing int           // events of it that the sink did not hold; set before over is closed
+	stored    time.Time     // of one that is handed over once more: when it was stored first
+	forgotten int           // of such a one: Spool.forgotten when it came back
+	over      chan struct{} // of such a one: closed when it has left the queue
+	missing   int           // events of it that the sink did not hold; set before over is closed
 
 	held map[event.Drop]uint64 // what is in it, once [Spool.Waiting] has counted it; Spool.counting guards it
 
@@ -127,7 +127,7 @@ func (s *Spool) mark(a *segment, path string) error {
 
 // release removes a segment whose events are stored, or keeps it beside the queue.
 func (s *Spool) release(g *segment) {
-	if s.keep > 0 && g.whole && strings.HasSuffix(g.name, sealedSuffix) {
+	if s.keeps(g) {
 		err := s.retain(g)
 		if err == nil {
 			s.forget(g)

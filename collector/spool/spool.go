@@ -16,6 +16,9 @@
 //   - Files are readable by their owner only, and no log line or metric holds
 //     anything of an event.
 //
+// With Options.Keep a stored segment is not removed but kept for a while, and can be put back into the queue: see
+// [Spool.Replay].
+//
 // What a power failure or a crash of the system can take is the last Options.Sync of
 // acknowledged events, and nothing with Sync 0.
 package spool
@@ -129,6 +132,7 @@ type Spool struct {
 	queue     []*segment // sealed, oldest first
 	kept      []kept     // by when they were stored
 	keptBytes int64
+	forgotten int // calls of ForgetStored
 	sink      Sink
 	running   chan struct{} // closed when the Run in progress ends
 	cancelRun context.CancelFunc
