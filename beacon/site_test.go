@@ -18,7 +18,8 @@ import (
 const strictCSP = "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self'; style-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'"
 
 // site is a website and the Footfall beside it, on one loopback address: it serves
-// pages, files, the tracker, and records what reaches /api/event and /ff.gif.
+// pages, files, the tracker, and records what reaches /api/event, /ff.gif, /optout and
+// /consent.
 type site struct {
 	URL  string // http://127.0.0.1:port
 	port string
@@ -29,15 +30,18 @@ type site struct {
 	file map[string]string                       // other files by path; type by the name's end
 	fail func(w http.ResponseWriter, n int) bool // may answer the n-th hit, from 0, itself
 
+	choice func(w http.ResponseWriter, r *http.Request) // answers /optout and /consent; nil: 204
+
 	mu   sync.Mutex
 	hits []hit
 	raw  int // hits, broken ones included
+	got  int // requests of every kind but for /_hits
 }
 
-// hit is one request to /api/event or /ff.gif.
+// hit is one request that was recorded.
 type hit struct {
-	Path   string // of the request
-	Fields map[string]any
+	Path   string         // of the request
+	Fields map[string]any // by their short names; n of a choice is its body
 	Method string
 	Type   string // Content-Type
 	Cookie string
@@ -62,11 +66,16 @@ func newSite(t *testing.T) *site {
 func (s *site) on(host string) string { return "http://" + host + ":" + s.port }
 
 func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/_hits" {
+		s.mu.Lock()
+		s.got++
+		s.mu.Unlock()
+	}
 	switch {
 	case r.URL.Path == "/ff.js":
 		w.Header().Set("Content-Type", ScriptType)
 		w.Write(Script().Body)
-	case r.URL.Path == "/api/event" || r.URL.Path == "/ff.gif":
+	case r.URL.Path == "/api/event" || r.URL.Path == "/ff.gif" || r.URL.Path == "/optout" || r.URL.Path == "/consent":
 		s.record(w, r)
 	case r.URL.Path == "/_hits":
 		s.mu.Lock()
@@ -103,26 +112,40 @@ func (s *site) record(w http.ResponseWriter, r *http.Request) {
 	s.raw++
 	h := hit{Path: r.URL.Path, Method: r.Method, Type: r.Header.Get("Content-Type"), Cookie: r.Header.Get("Cookie"),
 		Mode: r.Header.Get("Sec-Fetch-Mode"), Agent: r.UserAgent(), Refer: r.Referer(), Query: r.URL.Query(), At: time.Now()}
-	if r.URL.Path == "/api/event" {
+	if r.URL.Path != "/ff.gif" {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			return // the browser went away in the middle
 		}
-		if err := json.Unmarshal(body, &h.Fields); err != nil {
+		if r.URL.Path != "/api/event" {
+			h.Fields = map[string]any{"n": h.Path, "u": string(body)}
+		} else if err := json.Unmarshal(body, &h.Fields); err != nil {
 			h.Fields = map[string]any{"n": fmt.Sprintf("not JSON: %q", body)}
+		}
+		for long, short := range map[string]string{"url": "u", "props": "p", "revenue": "$", "interactive": "i"} {
+			if v, ok := h.Fields[long]; ok {
+				delete(h.Fields, long)
+				h.Fields[short] = v
+			}
 		}
 	}
 	s.hits = append(s.hits, h)
 	if s.fail != nil && s.fail(w, n) {
 		return
 	}
-	if r.URL.Path == "/ff.gif" {
+	switch r.URL.Path {
+	case "/ff.gif":
 		w.Header().Set("Content-Type", PixelType)
 		w.Write(Pixel())
-		return
+	case "/api/event":
+		w.WriteHeader(http.StatusAccepted)
+		io.WriteString(w, "ok")
+	default:
+		if s.choice != nil {
+			s.choice(w, r)
+		}
+		w.WriteHeader(http.StatusNoContent)
 	}
-	w.WriteHeader(http.StatusAccepted)
-	io.WriteString(w, "ok")
 }
 
 // lines returns the hits in short: the name, then whatever else there is but what
@@ -140,7 +163,7 @@ func (s *site) line(h hit) string {
 	line := short(h.Fields["n"]) + " " + short(h.Fields["u"])
 	for _, k := range []string{"d", "r", "h", "p", "$", "i"} {
 		v, ok := h.Fields[k]
-		if !ok || v == nil {
+		if !ok || v == nil || k == "h" && v == false || k == "r" && v == "" {
 			continue
 		}
 		if m, ok := v.(map[string]any); ok {

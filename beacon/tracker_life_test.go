@@ -92,7 +92,7 @@ func testHide(t *testing.T, b *browsertest.Browser) {
 		const show = async (state) => {
 			// What the browser does when the reader changes tabs; headless windows are never hidden.
 			await page.evaluate((state) => {
-				Object.defineProperty(document, 'visibilityState', {configurable: true, get: () => state});
+				Object.defineProperty(document, 'hidden', {configurable: true, get: () => state == 'hidden'});
 				document.dispatchEvent(new Event('visibilitychange', {bubbles: true}));
 			}, state);
 		};
@@ -114,7 +114,7 @@ func testHide(t *testing.T, b *browsertest.Browser) {
 		await hits(3);
 		await page.evaluate(() => {           // a glance: nothing new
 			for (const state of ['visible', 'hidden']) {
-				Object.defineProperty(document, 'visibilityState', {configurable: true, get: () => state});
+				Object.defineProperty(document, 'hidden', {configurable: true, get: () => state == 'hidden'});
 				document.dispatchEvent(new Event('visibilitychange', {bubbles: true}));
 			}
 		});
@@ -178,7 +178,7 @@ func testBackgroundTab(t *testing.T, b *browsertest.Browser) {
 	s.run(t, b, `
 		await page.addInitScript(() => {
 			window.state = 'hidden';
-			Object.defineProperty(document, 'visibilityState', {configurable: true, get: () => window.state});
+			Object.defineProperty(document, 'hidden', {configurable: true, get: () => window.state == 'hidden'});
 		});
 		await page.goto(args.url + '/never');
 		await page.evaluate(() => { footfall('Never'); history.pushState({}, '', '/never2') });

@@ -98,8 +98,8 @@ func testPageView(t *testing.T, b *browsertest.Browser) {
 	if view["t"] != "Title of /some/page" || view["w"] != float64(1280) {
 		t.Errorf("title %v, width %v", view["t"], view["w"])
 	}
-	if r, ok := view["r"]; !ok || r != nil {
-		t.Errorf("referrer %v, want null", r)
+	if r, ok := view["r"]; !ok || r != "" {
+		t.Errorf("referrer %v, want none", r)
 	}
 	for _, h := range hits {
 		if h.Cookie != "first=party" {

@@ -8,7 +8,7 @@ export interface Options {
   interactive?: boolean;
   /** The address to count instead of the page's own. */
   url?: string;
-  /** Called once, after the event was delivered, given up or not sent at all. */
+  /** Called once, after the event was delivered, given up, held back or not sent at all. */
   callback?: (result: Result) => void;
 }
 
@@ -18,9 +18,18 @@ export interface Result {
   error?: unknown;
 }
 
+/** What a reader may choose. */
+export type Choice = 'optout' | 'consent';
+
 /** window.footfall; before the script has loaded, the stub that queues calls in q. */
 export interface Footfall {
   (name: string, options?: Options): void;
-  q?: [string, Options?][];
+  /** The same as the methods below, for the stub. */
+  (choice: Choice, on: boolean): void;
+  /** true: this browser is not counted any more. false: it is again. */
+  optout(out: boolean): void;
+  /** true: the reader consents to being counted, and to the cookie if the site uses one. false: not, or not any more. */
+  consent(given: boolean): void;
+  q?: [any, any?][];
   v?: number;
 }
