@@ -30,7 +30,7 @@ type site struct {
 	file map[string]string                       // other files by path; type by the name's end
 	fail func(w http.ResponseWriter, n int) bool // may answer the n-th hit, from 0, itself
 
-	choice func(w http.ResponseWriter, r *http.Request) // answers /optout and /consent; nil: 204
+	choice func(http.ResponseWriter) // answers /optout and /consent
 
 	mu   sync.Mutex
 	hits []hit
@@ -75,8 +75,13 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/ff.js":
 		w.Header().Set("Content-Type", ScriptType)
 		w.Write(Script().Body)
-	case r.URL.Path == "/api/event" || r.URL.Path == "/ff.gif" || r.URL.Path == "/optout" || r.URL.Path == "/consent":
+	case r.URL.Path == "/api/event" || r.URL.Path == "/ff.gif":
 		s.record(w, r)
+	case r.URL.Path == "/optout" || r.URL.Path == "/consent":
+		s.record(w, r)
+		if s.choice != nil {
+			s.choice(w)
+		}
 	case r.URL.Path == "/_hits":
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -140,11 +145,6 @@ func (s *site) record(w http.ResponseWriter, r *http.Request) {
 	case "/api/event":
 		w.WriteHeader(http.StatusAccepted)
 		io.WriteString(w, "ok")
-	default:
-		if s.choice != nil {
-			s.choice(w, r)
-		}
-		w.WriteHeader(http.StatusNoContent)
 	}
 }
 
