@@ -5,10 +5,10 @@
 //   - The script is written in TypeScript in src/, built by build/ into dist/, and
 //     committed, so that Go alone builds the program. A test builds it again and compares
 //     byte for byte.
-//   - At most 1,500 bytes brotli with every feature, held by a test.
-//   - The script sets no cookie and writes no storage; what it reads is one opt-out flag.
-//     It needs no inline code and talks to no other host than the one it came from,
-//     unless the page names one.
+//   - At most 1,600 bytes brotli with every feature, held by a test.
+//   - The script sets no cookie, and stores one flag, of who opts out by footfall.optout; it
+//     reads that and two of other products. It needs no inline code and talks to no other
+//     host than the one it came from, unless the page names one.
 //   - The package imports none of ours and keeps no state.
 //
 // # The tag
@@ -18,7 +18,9 @@
 // Attributes of the script element, all optional:
 //
 //	data-domain="a,b"   the sites to count for; without it the host of the page
-//	data-api="URL"      where hits go; without it /api/event on the script's own host
+//	data-api="URL"      where hits go; without it /api/event on the script's own host.
+//	                    Choices go to ../optout and ../consent, seen from there
+//	data-consent="required"  nothing is sent before footfall.consent(true)
 //	data-hash           the fragment is the route (#/users): counted and sent, else neither
 //	data-props-NAME="V" a property of every page view
 //
@@ -29,6 +31,13 @@
 // callback}). Calls before the script has loaded are kept by
 //
 //	window.footfall=window.footfall||function(){(footfall.q=footfall.q||[]).push(arguments)}
+//
+// footfall.optout(true|false) and footfall.consent(true|false), also footfall('optout', true) and
+// so on for that stub, tell the server by a form: optout=1 or 0, consent=1 or 0, and site, the
+// sites of data-domain or else the page's host. What was chosen is sent again if that fails,
+// as it is by then. Hits after footfall.consent wait for the answer, with which the server sets its cookie,
+// or for the page to end. Before consent that is required at most 50 hits wait, in memory; it is not remembered.
+// Refused, they are dropped, and so is whatever the page does until consent is given.
 //
 // By itself it sends "pageview", "engagement", "Outbound Link: Click" and "File Download", the
 // latter two with the property url, which has no query. A page view is counted when a page is

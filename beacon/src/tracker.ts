@@ -1,8 +1,7 @@
 // The tracker. One page view a page shown, and on leaving it how long it was looked at.
 //
-// It sets no cookie: where the reader chooses, it asks the server to. It writes storage
-// only to remember a reader's choice, and reads flags by which people keep out of the
-// numbers. It talks to one host, that of its own script unless data-api names another.
+// It sets no cookie: where the reader chooses, it tells the server. It stores one flag, of
+// readers who opt out by footfall.optout, and reads it and those of other products. It talks to one host, that of its own script unless data-api names another.
 // Every byte of it is loaded by every reader of every page: the budget in
 // beacon_test.go is what shapes the code.
 
@@ -107,7 +106,7 @@ const send = (n: string, o: Options & { e?: number; sd?: number }, leaving?: unk
     w: screen.width,
     h: hashRouting,
     v: version,
-    id: '' + Math.random(),
+    id: '' + Math.random(), // 52 bits, and it is remembered for an hour
   });
   if (gate) {
     if (held.length < 50) held.push(body);
