@@ -97,7 +97,7 @@ func cutConsent(value string) (day event.Day, entries string, ok bool) {
 		}
 		n = n*10 + int(c-'0')
 	}
-	if digits == "" || n > 65535 || len(entries) == 0 || len(entries)%(1+entryChars) != 0 {
+	if digits == "" || digits[0] == '0' || n > 65535 || len(entries) == 0 || len(entries)%(1+entryChars) != 0 {
 		return 0, "", false
 	}
 	for i := 0; i < len(entries); i += 1 + entryChars {

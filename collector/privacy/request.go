@@ -72,15 +72,18 @@ func yes(s string) (choice, ok bool) {
 // host returns the host that was asked, without its port.
 func (r *Request) host() string { return normalHost(r.Host) }
 
-// sites returns the sites that the request is about: ?site= or a form's field, else those of the host.
+// sites returns the sites that the request is about: those that a form's field lists, else ?site=, else the host's.
 func (r *Request) sites(list string) ([]*Site, bool) {
-	if list == "" {
-		list = string(r.Query.Peek("site"))
+	return r.sitesOf(list, string(r.Query.Peek("site")))
+}
+
+func (r *Request) sitesOf(lists ...string) ([]*Site, bool) {
+	for _, list := range lists {
+		if list != "" {
+			return r.Sites.named(list)
+		}
 	}
-	if list == "" {
-		return r.Sites.addressed(r.host()), true
-	}
-	return r.Sites.named(list)
+	return r.Sites.addressed(r.host()), true
 }
 
 // fromHere reports whether a page of the same site, or the person directly, made the request. Browsers say so in
