@@ -27,6 +27,7 @@ import (
 	"github.com/kantarainitiative/footfall/dashboard/auth"
 	"github.com/kantarainitiative/footfall/dashboard/statsapi"
 	"github.com/kantarainitiative/footfall/policy"
+	"github.com/kantarainitiative/footfall/store"
 	"github.com/kantarainitiative/footfall/store/engine"
 )
 
@@ -80,6 +81,8 @@ type clocks struct {
 type surroundings struct {
 	clocks
 	files spool.FileSystem // the spool's; nil: the machine's
+	// engine stands between the store and the embedded engine; nil: nothing.
+	engine func(store.Engine) store.Engine
 }
 
 // newApp opens every part and binds the listeners; nothing is served yet. What was opened
@@ -142,7 +145,7 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger, on surroundings)
 	if err != nil {
 		return nil, err
 	}
-	if a.store, err = openStore(ctx, cfg, log, on.clocks, a.registry); err != nil {
+	if a.store, err = openStoreOn(ctx, cfg, log, on, a.registry); err != nil {
 		return nil, err
 	}
 	opened = append(opened, func() { a.store.close(context.Background()) })

@@ -101,6 +101,8 @@ func (v *victim) kinds() []faultKind {
 	}
 	if v.proxy != nil {
 		kinds = append(kinds, cutUp, cutDown, killProgramAt, killServerAt)
+	} else {
+		kinds = append(kinds, cutUp, cutDown)
 	}
 	return kinds
 }
@@ -141,6 +143,11 @@ func (v *victim) tick() {
 			v.later(f.lasts, "server up", v.startServer)
 		}
 	default:
+	}
+	if n := v.panel.cuts.Load(); n > v.cuts {
+		v.cuts = n
+		v.note("it came to: " + v.cutting.String())
+		v.applied[v.cutting.kind]++
 	}
 	for i := 0; i < len(v.heals); i++ {
 		if h := v.heals[i]; h.at <= v.elapsed() {
@@ -238,6 +245,13 @@ func (v *victim) do(f fault) {
 
 // arm has the proxy do f when its bytes have passed.
 func (v *victim) arm(f fault) {
+	if v.proxy == nil { // the victim does it itself
+		v.cutting = f
+		if v.panel.cut.Store(f.bytes + 1); f.kind == cutDown {
+			v.panel.cut.Store(-f.bytes - 1)
+		}
+		return
+	}
 	cmd := v.process()
 	v.proxy.arm(f.kind == cutDown, f.bytes, func() (cut bool) {
 		switch f.kind {

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -13,7 +15,10 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
+
 	"github.com/kantarainitiative/footfall/collector/spool"
+	"github.com/kantarainitiative/footfall/store"
 )
 
 // The crash test's victim is this test binary, started again as the program: everything is as in
@@ -27,6 +32,8 @@ type panel struct {
 	broken atomic.Uint64 // a diskFault: how its files fail
 	seed   atomic.Uint64 // decides which operations fail
 	failed atomic.Uint64 // operations that failed
+	cut    atomic.Int64  // n > 0: the engine's connection is cut after n-1 bytes of requests; n < 0: of answers; 0: not
+	cuts   atomic.Uint64 // how often that came
 }
 
 func openPanel(path string) (*panel, error) {
@@ -73,12 +80,76 @@ func victimMain(path string) int {
 	err = serveOn(ctx, streams{os.Stdin, os.Stdout, os.Stderr, os.Getenv}, os.Args[2:], surroundings{
 		clocks: clocks{now: p.now},
 		files:  &hurtFiles{FileSystem: spool.Disk(), panel: p},
+		engine: func(e store.Engine) store.Engine { return cutEngine{e, p} },
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return exitError
 	}
 	return exitOK
+}
+
+// cutEngine is an engine whose connections are cut as the panel says.
+type cutEngine struct {
+	store.Engine
+	panel *panel
+}
+
+func (e cutEngine) ClickhouseOptions() *clickhouse.Options {
+	o := e.Engine.ClickhouseOptions()
+	dial := o.DialContext
+	o.DialContext = func(ctx context.Context, addr string) (net.Conn, error) {
+		c, err := dial(ctx, addr)
+		if err != nil {
+			return nil, err
+		}
+		return cutConn{c, e.panel}, nil
+	}
+	return o
+}
+
+type cutConn struct {
+	net.Conn
+	panel *panel
+}
+
+func (c cutConn) Write(b []byte) (int, error) {
+	pass, cut := c.panel.passes(1, len(b))
+	n, err := c.Conn.Write(b[:pass])
+	if cut {
+		c.Conn.Close()
+		return n, io.ErrClosedPipe
+	}
+	return n, err
+}
+
+func (c cutConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	pass, cut := c.panel.passes(-1, n)
+	if cut {
+		c.Conn.Close()
+		return pass, io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// passes returns how many of n bytes of a direction pass before the cut, if that comes now.
+func (p *panel) passes(direction int64, n int) (pass int, cut bool) {
+	for {
+		armed := p.cut.Load()
+		left := armed*direction - 1
+		if left < 0 {
+			return n, false
+		}
+		if int64(n) <= left {
+			if p.cut.CompareAndSwap(armed, direction*(left-int64(n)+1)) {
+				return n, false
+			}
+		} else if p.cut.CompareAndSwap(armed, 0) {
+			p.cuts.Add(1)
+			return int(left), true
+		}
+	}
 }
 
 // diskFault is a way in which files fail; 0 for none.

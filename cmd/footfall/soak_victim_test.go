@@ -48,6 +48,8 @@ type victim struct {
 	stopping bool // it was asked to
 	heals    []healing
 	happened chan fault // what the proxy did
+	cutting  fault      // of the engine's connection: the last that was armed
+	cuts     uint64     // that came
 	applied  [faultKinds]int
 	diary    []string
 	ended    int             // starts that a full or failing disk did not allow
@@ -281,6 +283,7 @@ func (v *victim) heal() {
 	if v.proxy != nil {
 		v.proxy.disarm()
 	}
+	v.panel.cut.Store(0)
 	for v.tick(); len(v.heals) > 0 || len(v.happened) > 0; v.tick() {
 		for i := range v.heals {
 			v.heals[i].at = 0

@@ -25,7 +25,11 @@ type storeConn struct {
 // openStore opens the configured store. Neither a server that is down nor an engine that is
 // still starting is an error: hits wait in the spool.
 func openStore(ctx context.Context, c *Config, log *slog.Logger, t clocks, reg prometheus.Registerer) (*storeConn, error) {
-	o := store.Options{Now: t.now, StoredAt: t.stored, Log: log, Registerer: reg}
+	return openStoreOn(ctx, c, log, surroundings{clocks: t}, reg)
+}
+
+func openStoreOn(ctx context.Context, c *Config, log *slog.Logger, on surroundings, reg prometheus.Registerer) (*storeConn, error) {
+	o := store.Options{Now: on.now, StoredAt: on.stored, Log: log, Registerer: reg}
 	sc := &storeConn{}
 	if c.Store.embedded() {
 		lib, err := engine.FindLibrary()
@@ -47,7 +51,9 @@ func openStore(ctx context.Context, c *Config, log *slog.Logger, t clocks, reg p
 		if err := sc.engine.Ready(ready); err != nil && ctx.Err() == nil {
 			log.Warn("the engine is slow to start: hits wait in the spool", "error", err)
 		}
-		o.Engine = sc.engine
+		if o.Engine = sc.engine; on.engine != nil {
+			o.Engine = on.engine(sc.engine)
+		}
 	} else {
 		o.URL = string(c.Store)
 	}
