@@ -33,7 +33,7 @@ type kept struct {
 func (s *Spool) keeps(g *segment) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.keep > 0 && g.whole && strings.HasSuffix(g.name, sealedSuffix) && (g.over == nil || g.forgotten == s.forgotten)
+	return s.keep > 0 && g.whole && strings.HasSuffix(g.name, sealedSuffix)
 }
 
 // retain moves a stored segment to the others. An error says that it is not there, and still
@@ -131,6 +131,10 @@ func (s *Spool) recoverKept() error {
 		return fmt.Errorf("spool: %w", err)
 	}
 	for _, e := range entries {
+		if leftover(e.Name()) {
+			s.removeKept(e.Name())
+			continue
+		}
 		g, ok := parseName(e.Name())
 		info, err := e.Info()
 		if !ok || err != nil || !info.Mode().IsRegular() {
@@ -151,19 +155,6 @@ func (s *Spool) recoverKept() error {
 	slices.SortFunc(s.kept, byStored)
 	s.trim()
 	return nil
-}
-
-// ForgetStored removes all segments that are kept, after something in them was erased from the store. One that
-// [Spool.Replay] is handing over goes when it is stored again.
-func (s *Spool) ForgetStored() {
-	s.mu.Lock()
-	all := s.kept
-	s.kept, s.keptBytes = nil, 0
-	s.forgotten++
-	s.mu.Unlock()
-	for _, k := range all {
-		s.removeKept(k.name)
-	}
 }
 
 // Replayed tells what [Spool.Replay] did.
@@ -249,7 +240,6 @@ func (s *Spool) requeue(k kept) (*segment, error) {
 	if s.finished {
 		return nil, ErrClosed // it is in the folder: the next start hands it over
 	}
-	g.forgotten = s.forgotten
 	s.queue = append(s.queue, g)
 	s.events.Add(int64(g.records - g.drops))
 	s.drops.Add(int64(g.drops))

@@ -169,13 +169,6 @@ func TestStoredSegmentsAreBounded(t *testing.T) {
 	if h.count() != next-1 {
 		t.Errorf("%d of %d events are stored", h.count(), next-1)
 	}
-	r.ForgetStored()
-	if kept := r.metric(t, "footfall_spool_kept_bytes"); kept != 0 || r.keptFiles(t) != 0 {
-		t.Errorf("%v bytes in %d files are kept after all was to go", kept, r.keptFiles(t))
-	}
-	if got, err := r.Replay(t.Context(), time.Time{}, time.Time{}); err != nil || got != (Replayed{}) {
-		t.Errorf("then %+v, %v", got, err)
-	}
 	store(10)
 	r.Close(canceled())
 	openRig(t, r.dir, diskFS{}, nil)

@@ -27,10 +27,9 @@ type segment struct {
 	replayed bool
 	whole    bool // every record was read when it was handed over
 
-	stored    time.Time     // of one that is handed over once more: when it was stored first
-	forgotten int           // of such a one: Spool.forgotten when it came back
-	over      chan struct{} // of such a one: closed when it has left the queue
-	missing   int           // events of it that the sink did not hold; set before over is closed
+	stored  time.Time     // of one that is handed over once more: when it was stored first
+	over    chan struct{} // of such a one: closed when it has left the queue
+	missing int           // events of it that the sink did not hold; set before over is closed
 
 	held map[event.Drop]uint64 // what is in it, once [Spool.Waiting] has counted it; Spool.counting guards it
 
@@ -158,6 +157,10 @@ func (s *Spool) forget(g *segment) {
 			s.queue = append(s.queue[:i:i], s.queue[i+1:]...)
 			break
 		}
+	}
+	if s.forgot != nil {
+		close(s.forgot)
+		s.forgot = nil
 	}
 	s.mu.Unlock()
 	s.events.Add(-int64(g.records - g.drops))

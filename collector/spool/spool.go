@@ -132,7 +132,7 @@ type Spool struct {
 	queue     []*segment // sealed, oldest first
 	kept      []kept     // by when they were stored
 	keptBytes int64
-	forgotten int // calls of ForgetStored
+	forgot    chan struct{} // closed when a segment leaves the queue; nil while nobody waits
 	sink      Sink
 	running   chan struct{} // closed when the Run in progress ends
 	cancelRun context.CancelFunc
@@ -142,7 +142,7 @@ type Spool struct {
 	debts    debts
 	counting sync.Mutex // held by Waiting
 
-	replaying sync.Mutex // held by Replay
+	replaying sync.Mutex // held by Replay, Purge and at the end of Flush
 
 	noting sync.Mutex // guards what follows
 	ids    []idFile   // oldest first; the last is idFile's, if that is open
