@@ -17,12 +17,12 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"time"
 
+	"github.com/kantarainitiative/footfall/dashboard/auth"
 	"github.com/kantarainitiative/footfall/dashboard/ui"
 	"github.com/kantarainitiative/footfall/store"
 )
@@ -45,9 +45,9 @@ type Site struct {
 
 // Auth decides who may see what. It is asked on every request.
 type Auth interface {
-	// Require serves next to somebody who is signed in (or holds a token); it sends other
-	// people to /login?next=… and answers programs 401.
-	Require(next http.Handler) http.Handler
+	// Require serves next to somebody who is signed in (or holds a token) and has the right; it
+	// sends strangers to /login?next=…, answers programs 401, and who has not the right 403.
+	Require(right auth.Right, next http.Handler) http.Handler
 	// User is the name of who is signed in, as shown beside "Sign out"; "" for a token.
 	User(r *http.Request) string
 	// Allowed reports whether who asks may see the site. It is called behind Require only.
@@ -60,7 +60,7 @@ type Options struct {
 	Sites  func() []Site // the configured sites, at each request
 	Auth   Auth
 
-	// Login serves GET and POST /login and POST /logout. It draws with [LoginPage].
+	// Login serves /login and what is below it, and POST /logout. It draws with [LoginPage].
 	Login http.Handler
 	// Stats serves /api/v2/…, behind Auth.
 	Stats http.Handler
@@ -119,6 +119,14 @@ type handler struct {
 
 // New returns the staff listener's handler.
 func New(o Options) (http.Handler, error) {
+	h, err := newHandler(o)
+	if err != nil {
+		return nil, err
+	}
+	return h.routes(), nil
+}
+
+func newHandler(o Options) (*handler, error) {
 	switch {
 	case o.Reader == nil:
 		return nil, errors.New("dashboard: no reader")
@@ -143,66 +151,7 @@ func New(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &handler{o: o, assets: assets, tmpl: tmpl, now: o.Now}
-	return h.routes()
-}
-
-func (h *handler) routes() (http.Handler, error) {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		io.WriteString(w, "ok\n")
-	})
-	mux.Handle("GET /assets/{file}", h.assets)
-	mux.Handle("GET /favicon.ico", http.RedirectHandler(h.assets.URL("mark.svg"), http.StatusFound))
-	if h.o.Login != nil {
-		mux.Handle("GET /login", h.o.Login)
-		mux.Handle("POST /login", h.o.Login)
-		mux.Handle("POST /logout", h.o.Login)
-	}
-	if h.o.Stats != nil {
-		mux.Handle("/api/v2/", h.o.Auth.Require(h.o.Stats))
-	}
-	if h.o.Metrics != nil {
-		guarded := h.o.Auth.Require(h.o.Metrics)
-		mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
-			if fromLoopback(r) {
-				h.o.Metrics.ServeHTTP(w, r)
-				return
-			}
-			guarded.ServeHTTP(w, r)
-		})
-	}
-	page := func(f func(http.ResponseWriter, *http.Request)) http.Handler {
-		return h.o.Auth.Require(compress(http.HandlerFunc(f)))
-	}
-	mux.Handle("GET /{$}", page(h.sites))
-	mux.Handle("GET /{site}", page(h.onSite(h.site)))
-	// One pattern: "/{site}/details" would quarrel with "/assets/{file}".
-	mux.Handle("GET /{site}/{page}", page(h.onSite(func(w http.ResponseWriter, r *http.Request, s Site) {
-		switch r.PathValue("page") {
-		case "details":
-			h.details(w, r, s)
-		case "export.csv":
-			h.export(w, r, s)
-		case "series.csv":
-			h.seriesCSV(w, r, s)
-		case "values":
-			h.values(w, r, s)
-		case "ledger":
-			h.ledger(w, r, s)
-		case "live":
-			h.live(w, r, s)
-		default:
-			h.noPage(w, r)
-		}
-	})))
-	mux.Handle("/", page(h.noPage))
-	guard := http.NewCrossOriginProtection()
-	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.problem(w, r, http.StatusForbidden, "This came from another site", "Forms are taken from Footfall's own pages only. Open the page again and repeat what you did.")
-	}))
-	return secure(h.recover(guard.Handler(mux))), nil
+	return &handler{o: o, assets: assets, tmpl: tmpl, now: o.Now}, nil
 }
 
 func (h *handler) noPage(w http.ResponseWriter, r *http.Request) {

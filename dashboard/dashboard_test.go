@@ -31,7 +31,7 @@ func clock() time.Time { return time.Date(2026, 11, 24, 8, 47, 0, 0, time.UTC) }
 // gate lets in who has the header User, and lets "guest" see public.example only.
 type gate struct{}
 
-func (gate) Require(next http.Handler) http.Handler {
+func (gate) Require(_ auth.Right, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("User") == "" {
 			http.Redirect(w, r, "/login", http.StatusSeeOther)

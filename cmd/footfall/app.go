@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"sync"
 	"time"
 
@@ -60,6 +61,7 @@ type app struct {
 	staff     *http.Server
 	control   *http.Server
 	files     *auth.Files
+	oidc      *auth.OIDC // nil: none is configured
 	books     *booksWatch
 	notices   *policy.Notices
 	receipts  *policy.Receipts
@@ -191,6 +193,7 @@ func (a *app) newStaff() error {
 	api.HandleFunc("/api/v2/", func(w http.ResponseWriter, r *http.Request) {
 		auth.JSONError(w, http.StatusNotFound, "there is no such endpoint")
 	})
+	a.oidc = a.started.oidc()
 	loginPage, err := dashboard.LoginPage()
 	if err != nil {
 		return err
@@ -198,12 +201,14 @@ func (a *app) newStaff() error {
 	guard, err := auth.NewGuard(auth.Options{
 		Files: a.files, Now: a.now, Log: a.log, LoginPage: loginPage,
 		Trusted: func() []netip.Prefix { return a.config().trustedProxies() },
+		OIDC:    func() *auth.OIDC { return a.oidc }, Proxy: a.proxyLogin, Note: a.note,
 	})
 	if err != nil {
 		return err
 	}
 	login := http.NewServeMux()
 	login.HandleFunc("/login", guard.Login)
+	login.HandleFunc("/login/", guard.LoginOIDC)
 	login.HandleFunc("/logout", guard.Logout)
 	h, err := dashboard.New(dashboard.Options{
 		Reader: a.store, Sites: a.sites, Auth: guard, Login: login, Stats: api,
@@ -328,7 +333,7 @@ func (a *app) reload(next *Config) error {
 	old := a.started
 	for name, changed := range map[string]bool{
 		"listen": next.Listen != old.Listen, "staff": next.Staff != old.Staff, "data": next.Data != old.Data,
-		"store": next.Store != old.Store, "spool": next.Spool != old.Spool,
+		"store": next.Store != old.Store, "spool": next.Spool != old.Spool, "oidc": !reflect.DeepEqual(next.OIDC, old.OIDC),
 	} {
 		if changed {
 			a.log.Warn("this setting changes at the next start only", "setting", name)

@@ -22,6 +22,7 @@ import (
 	"github.com/kantarainitiative/footfall/anonymize"
 	"github.com/kantarainitiative/footfall/collector"
 	"github.com/kantarainitiative/footfall/collector/privacy"
+	"github.com/kantarainitiative/footfall/dashboard/auth"
 	"github.com/kantarainitiative/footfall/dashboard/statsapi"
 )
 
@@ -40,6 +41,9 @@ type Config struct {
 	Spool          SpoolConfig  `yaml:"spool"`
 	RateLimit      int          `yaml:"rate_limit"` // hits a minute that count of one network; 0: any number
 	Sites          []SiteConfig `yaml:"sites"`
+
+	OIDC       OIDCConfig       `yaml:"oidc"`
+	ProxyLogin ProxyLoginConfig `yaml:"proxy_login"`
 
 	file string // where it was read from, "" for none
 }
@@ -85,6 +89,8 @@ func defaultConfig() *Config {
 		Data:   "./data",
 		Store:  "embedded",
 		Spool:  SpoolConfig{Sync: syncMode(200 * time.Millisecond), MaxBytes: 4 << 30},
+
+		ProxyLogin: ProxyLoginConfig{Role: string(auth.Viewer)},
 	}
 }
 
@@ -134,6 +140,9 @@ func loadConfig(file string, getenv func(string) string) (*Config, error) {
 		if v := getenv(name); v != "" {
 			*p = v
 		}
+	}
+	if v := getenv("FOOTFALL_OIDC_SECRET"); v != "" {
+		c.OIDC.ClientSecret = secret(v)
 	}
 	if v := getenv("FOOTFALL_TRUSTED_PROXIES"); v != "" {
 		c.TrustedProxies = nil
@@ -262,7 +271,7 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("sites[%d].min_visitors: %d lies not between 0 and %d", i, s.MinVisitors, maxMinVisitors)
 		}
 	}
-	return nil
+	return c.validateLogin()
 }
 
 // maxMinVisitors is more than any rule on small numbers asks for.

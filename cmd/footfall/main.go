@@ -59,7 +59,7 @@ func commands() []command {
 		{name: "demo", what: "fill a demo site with weeks of traffic and serve it", run: runDemo},
 		{name: "check", what: "validate configuration and environment, then exit", run: runCheck},
 		{name: "token", args: "add NAME | list | remove NAME", what: "tokens for the Stats API", run: runToken},
-		{name: "user", args: "add NAME | passwd NAME | list | remove NAME | link", what: "people who may log in", run: runUser},
+		{name: "user", args: "add NAME | grant NAME | passwd NAME | totp NAME | revoke [NAME] | list | remove NAME | link", what: "people who may log in", run: runUser},
 		{name: "query", args: "JSON", what: "answer a Stats API query", run: runQuery},
 		{name: "ledger", what: "what became of every hit, and whether the books balance", run: runLedger},
 		{name: "replay", what: "store again what the database lost, from segments that were kept", run: runReplay},

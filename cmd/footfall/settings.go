@@ -108,6 +108,24 @@ func (p *period) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
+// after is the instant a period after t.
+func (p period) after(t time.Time) time.Time {
+	digits := strings.TrimRight(string(p), "dwmoy")
+	n, err := strconv.Atoi(digits)
+	if err != nil {
+		return t // the pattern has seen to it
+	}
+	switch strings.TrimPrefix(string(p), digits) {
+	case "d":
+		return t.AddDate(0, 0, n)
+	case "w":
+		return t.AddDate(0, 0, 7*n)
+	case "mo":
+		return t.AddDate(0, n, 0)
+	}
+	return t.AddDate(n, 0, 0)
+}
+
 type ipMode anonymize.Mode
 
 func (m *ipMode) UnmarshalYAML(n *yaml.Node) error {

@@ -44,7 +44,7 @@ func setup(t *testing.T) *fixture {
 	f.mux = http.NewServeMux()
 	f.mux.HandleFunc("/login", f.guard.Login)
 	f.mux.HandleFunc("/logout", f.guard.Logout)
-	f.mux.Handle("/", f.guard.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	f.mux.Handle("/", f.guard.Require(Stats, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id, ok := From(r)
 		if !ok {
 			t.Error("no identity behind Require")
@@ -99,7 +99,7 @@ func wantStatus(t *testing.T, r *http.Response, status int) {
 
 func TestPasswordLogin(t *testing.T) {
 	f := setup(t)
-	if err := f.files.AddUser("ada", "correct horse"); err != nil {
+	if err := f.files.AddUser("ada", "correct horse", Viewer, nil); err != nil {
 		t.Fatal(err)
 	}
 	wantStatus(t, f.login("ada", "wrong horse"), http.StatusUnauthorized)
@@ -130,7 +130,7 @@ func TestPasswordLogin(t *testing.T) {
 
 func TestSessionCannotBeForgedOrOutlived(t *testing.T) {
 	f := setup(t)
-	if err := f.files.AddUser("ada", "correct horse"); err != nil {
+	if err := f.files.AddUser("ada", "correct horse", Viewer, nil); err != nil {
 		t.Fatal(err)
 	}
 	c := sessionOf(t, f.login("ada", "correct horse"))
@@ -143,7 +143,7 @@ func TestSessionCannotBeForgedOrOutlived(t *testing.T) {
 		forged.Value = c.Value[:i] + string(flip) + c.Value[i+1:]
 		// The last character of a base64 part holds spare bits, which decode to the same bytes.
 		if s, _ := f.files.current(); i < len(c.Value)-1 {
-			if _, ok := s.session(forged.Value, f.now); ok {
+			if _, _, ok := s.session(forged.Value, f.now); ok {
 				t.Fatalf("changed at %d the session is still good", i)
 			}
 		}
@@ -177,7 +177,7 @@ func TestOneTimeLink(t *testing.T) {
 
 func TestToken(t *testing.T) {
 	f := setup(t)
-	token, err := f.files.AddToken("grafana", []string{"example.org"})
+	token, err := f.files.AddToken("grafana", []string{"example.org"}, nil, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func TestToken(t *testing.T) {
 	wantStatus(t, ask("Basic "+token), http.StatusUnauthorized)
 	wantStatus(t, ask("Bearer "+token), http.StatusOK)
 	wantStatus(t, ask("bearer "+token), http.StatusOK)
-	if _, err := f.files.AddToken("grafana", nil); !errors.Is(err, ErrExists) {
+	if _, err := f.files.AddToken("grafana", nil, nil, time.Time{}); !errors.Is(err, ErrExists) {
 		t.Errorf("a second token of one name: %v", err)
 	}
 
@@ -221,7 +221,7 @@ func TestToken(t *testing.T) {
 
 func TestGuessesAreLimited(t *testing.T) {
 	f := setup(t)
-	if err := f.files.AddUser("ada", "correct horse"); err != nil {
+	if err := f.files.AddUser("ada", "correct horse", Viewer, nil); err != nil {
 		t.Fatal(err)
 	}
 	for range loginBurst {
@@ -288,8 +288,8 @@ func TestOpenWritesOnlyWhatIsMissing(t *testing.T) {
 func TestBadInput(t *testing.T) {
 	f := setup(t)
 	for _, err := range []error{
-		f.files.AddUser("", "correct horse"), f.files.AddUser("a\nb", "correct horse"),
-		f.files.AddUser("bob", "short"), f.files.AddUser("bob", strings.Repeat("x", 2000)),
+		f.files.AddUser("", "correct horse", Viewer, nil), f.files.AddUser("a\nb", "correct horse", Viewer, nil),
+		f.files.AddUser("bob", "short", Viewer, nil), f.files.AddUser("bob", strings.Repeat("x", 2000), Viewer, nil),
 		f.files.SetPassword("nobody", "correct horse"), f.files.RemoveUser("nobody"), f.files.RemoveToken("nothing"),
 	} {
 		if err == nil {
@@ -307,7 +307,7 @@ func TestBadInput(t *testing.T) {
 // Over https, to us or to a proxy in front, the session is never sent in the clear.
 func TestCookieIsSecureOverTLS(t *testing.T) {
 	f := setup(t)
-	if err := f.files.AddUser("ada", "a long password"); err != nil {
+	if err := f.files.AddUser("ada", "a long password", Viewer, nil); err != nil {
 		t.Fatal(err)
 	}
 	for proto, want := range map[string]bool{"": false, "http": false, "https": true, "HTTPS, http": true} {

@@ -6,8 +6,11 @@
 //     a lock, and read again when it changed: a token that the command line adds is
 //     valid at once in a running server.
 //   - Only hashes are kept: passwords as Argon2id (RFC 9106), tokens and links, which are random, as SHA-256.
-//   - A session is a signed cookie, so it survives a restart; it ends with the
-//     user's removal or change of password.
+//   - A session is a signed cookie, so it survives a restart; it ends with the user's removal
+//     or change of password, by signing out, and by [Files.Revoke]. A user's role and sites are read
+//     anew on each request.
+//   - Whoever has no right to a route gets nothing of it: the rights of roles and tokens are
+//     in role.go, those that routes ask for in the dashboard's table of routes.
 package auth
 
 import (
@@ -46,14 +49,19 @@ type User struct {
 	Name    string    `json:"name"`
 	Hash    string    `json:"hash"` // Argon2id in PHC form
 	Created time.Time `json:"created"`
+	Role    Role      `json:"role,omitempty"`  // "": viewer
+	Sites   []string  `json:"sites,omitempty"` // empty: every site
+	TOTP    *Second   `json:"totp,omitempty"`  // nil: the password is enough
 }
 
 // Token lets a program read the Stats API.
 type Token struct {
 	Name    string    `json:"name"`
-	Hash    string    `json:"hash"`            // SHA-256 of the token, base64
-	Sites   []string  `json:"sites,omitempty"` // empty: every site
+	Hash    string    `json:"hash"`             // SHA-256 of the token, base64
+	Sites   []string  `json:"sites,omitempty"`  // empty: every site
+	Scopes  []string  `json:"scopes,omitempty"` // of [Scopes]; empty: all of them
 	Created time.Time `json:"created"`
+	Expires time.Time `json:"expires,omitzero"` // zero: never
 }
 
 type link struct {
@@ -67,6 +75,9 @@ type state struct {
 	Users  []User  `json:"users"`
 	Tokens []Token `json:"tokens"`
 	Links  []link  `json:"links"`
+
+	Ended   []ended              `json:"ended,omitempty"`   // sessions
+	Revoked map[string]time.Time `json:"revoked,omitempty"` // by how and whom: sessions begun by then are over
 }
 
 // Files is the file of users, tokens and links. It may be used by many goroutines, and
@@ -157,6 +168,7 @@ func (f *Files) update(change func(*state) error) error {
 	s := state{
 		Key: f.state.Key, Users: slices.Clone(f.state.Users),
 		Tokens: slices.Clone(f.state.Tokens), Links: slices.Clone(f.state.Links),
+		Ended: slices.Clone(f.state.Ended), Revoked: f.state.Revoked, // replaced, never changed
 	}
 	if err := change(&s); err != nil {
 		return err
@@ -213,8 +225,9 @@ func checkName(name string) error {
 	return nil
 }
 
-// AddUser makes a user. ErrExists if the name is taken.
-func (f *Files) AddUser(name, password string) error {
+// AddUser makes a user, who may see the figures of the given sites (none: every site).
+// ErrExists if the name is taken.
+func (f *Files) AddUser(name, password string, role Role, sites []string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
@@ -226,7 +239,7 @@ func (f *Files) AddUser(name, password string) error {
 		if slices.ContainsFunc(s.Users, func(u User) bool { return u.Name == name }) {
 			return fmt.Errorf("user %q: %w", name, ErrExists)
 		}
-		s.Users = append(s.Users, User{Name: name, Hash: hash, Created: f.now().UTC().Truncate(time.Second)})
+		s.Users = append(s.Users, User{Name: name, Hash: hash, Role: role, Sites: sites, Created: f.now().UTC().Truncate(time.Second)})
 		return nil
 	})
 }
@@ -243,6 +256,18 @@ func (f *Files) SetPassword(name, password string) error {
 			return fmt.Errorf("user %q: %w", name, ErrNotFound)
 		}
 		s.Users[i].Hash = hash
+		return nil
+	})
+}
+
+// Grant changes what a user may do and see, at once.
+func (f *Files) Grant(name string, role Role, sites []string) error {
+	return f.update(func(s *state) error {
+		u := s.user(name)
+		if u == nil {
+			return fmt.Errorf("user %q: %w", name, ErrNotFound)
+		}
+		u.Role, u.Sites = role, sites
 		return nil
 	})
 }
@@ -264,13 +289,19 @@ func (f *Files) Users() ([]User, error) {
 	out := slices.Clone(s.Users)
 	for i := range out {
 		out[i].Hash = ""
+		if out[i].Role == "" {
+			out[i].Role = Viewer
+		}
+		if out[i].TOTP != nil {
+			out[i].TOTP = &Second{}
+		}
 	}
 	return out, err
 }
 
-// AddToken makes a token for the given sites (none: every site) and returns it. It
-// cannot be shown again.
-func (f *Files) AddToken(name string, sites []string) (string, error) {
+// AddToken makes a token for the given sites and scopes (none: all) until expires (zero: for
+// ever) and returns it. It cannot be shown again.
+func (f *Files) AddToken(name string, sites, scopes []string, expires time.Time) (string, error) {
 	if err := checkName(name); err != nil {
 		return "", err
 	}
@@ -279,7 +310,7 @@ func (f *Files) AddToken(name string, sites []string) (string, error) {
 		if slices.ContainsFunc(s.Tokens, func(t Token) bool { return t.Name == name }) {
 			return fmt.Errorf("token %q: %w", name, ErrExists)
 		}
-		s.Tokens = append(s.Tokens, Token{Name: name, Hash: digest(token), Sites: sites, Created: f.now().UTC().Truncate(time.Second)})
+		s.Tokens = append(s.Tokens, Token{Name: name, Hash: digest(token), Sites: sites, Scopes: scopes, Expires: expires, Created: f.now().UTC().Truncate(time.Second)})
 		return nil
 	})
 }

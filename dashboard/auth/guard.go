@@ -2,9 +2,6 @@ package auth
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"hash/maphash"
 	"log/slog"
@@ -12,27 +9,16 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/kantarainitiative/footfall/policy"
 )
 
 const cookieName = "footfall_session"
-
-// Identity is who a request is from.
-type Identity struct {
-	Name  string   // the user's or token's name; "" for somebody who came by a login link
-	Token bool     // a program
-	Sites []string // the only sites it may see; empty: every site
-}
-
-// MaySee tells whether the identity may see the site.
-func (i Identity) MaySee(site string) bool {
-	return len(i.Sites) == 0 || slices.Contains(i.Sites, site)
-}
 
 type identityKey struct{}
 
@@ -61,13 +47,6 @@ func With(ctx context.Context, id Identity) context.Context {
 	return context.WithValue(ctx, identityKey{}, id)
 }
 
-// LoginView is what the login page shows.
-type LoginView struct {
-	Next  string // where to go afterwards: a path on this listener
-	Name  string // as typed
-	Error string // "" at first
-}
-
 // Options are a Guard's parts.
 type Options struct {
 	Files *Files
@@ -77,6 +56,20 @@ type Options struct {
 	Trusted func() []netip.Prefix
 	// LoginPage writes the login page. The status is already decided.
 	LoginPage func(w http.ResponseWriter, r *http.Request, status int, v LoginView)
+	// OIDC is the OpenID provider now configured; nil, or a nil answer: there is none.
+	OIDC func() *OIDC
+	// Proxy is the login by a reverse proxy's header; nil, or a nil answer: there is none.
+	Proxy func() *ProxyLogin
+	// Note writes to the audit log; nil: nothing is noted.
+	Note func(actor, action, object string, pairs ...string)
+}
+
+// ProxyLogin believes a reverse proxy that says in a header who somebody is.
+type ProxyLogin struct {
+	Header string         // "X-Remote-User"
+	From   []netip.Prefix // the proxies: the header of any other peer is not looked at
+	Role   Role
+	Sites  []string // empty: every site
 }
 
 // Guard lets requests through, or not.
@@ -84,9 +77,11 @@ type Guard struct {
 	Options
 	seed maphash.Seed
 
+	decoy string // a hash to check against when there is no such user
+
 	mu       sync.Mutex
 	limiters map[uint64]*rate.Limiter // by hashed client or token: an address is not kept
-	decoy    string                   // a hash to check against when there is no such user
+	noted    map[string]time.Time     // when the use of each token was noted last
 }
 
 // NewGuard returns a guard.
@@ -95,7 +90,7 @@ func NewGuard(o Options) (*Guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Guard{Options: o, seed: maphash.MakeSeed(), limiters: map[uint64]*rate.Limiter{}, decoy: decoy}, nil
+	return &Guard{Options: o, seed: maphash.MakeSeed(), limiters: map[uint64]*rate.Limiter{}, noted: map[string]time.Time{}, decoy: decoy}, nil
 }
 
 // Limits: guesses at passwords and links a client, and requests a token.
@@ -107,11 +102,10 @@ const (
 	maxLimiters = 10_000
 )
 
-// allow takes one step of the budget of who, which is made on first sight.
-func (g *Guard) allow(kind, who string, every rate.Limit, burst int) bool {
+// limiter returns the budget of who, which is made on first sight; nil where there are too many.
+// g.mu is held.
+func (g *Guard) limiter(kind, who string, every rate.Limit, burst int) *rate.Limiter {
 	key := maphash.String(g.seed, kind+"\x00"+who)
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	l := g.limiters[key]
 	if l == nil {
 		if len(g.limiters) >= maxLimiters { // forget those that are full again anyway
@@ -121,13 +115,52 @@ func (g *Guard) allow(kind, who string, every rate.Limit, burst int) bool {
 				}
 			}
 			if len(g.limiters) >= maxLimiters {
-				return false
+				return nil
 			}
 		}
 		l = rate.NewLimiter(every, burst)
 		g.limiters[key] = l
 	}
-	return l.AllowN(g.Now(), 1)
+	return l
+}
+
+// allow takes one step of the budget of who, if it has one left.
+func (g *Guard) allow(kind, who string, every rate.Limit, burst int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	l := g.limiter(kind, who, every, burst)
+	return l != nil && l.AllowN(g.Now(), 1)
+}
+
+// may tells whether who has a step left, and takes none.
+func (g *Guard) may(kind, who string, every rate.Limit, burst int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	l := g.limiter(kind, who, every, burst)
+	return l != nil && l.TokensAt(g.Now()) >= 1
+}
+
+func (g *Guard) note(actor, action, object string, pairs ...string) {
+	if g.Note != nil {
+		g.Note(actor, action, object, pairs...)
+	}
+}
+
+// noteToken notes that a token is used, once an hour.
+func (g *Guard) noteToken(name string) {
+	now := g.Now()
+	g.mu.Lock()
+	due := now.Sub(g.noted[name]) >= time.Hour
+	if due {
+		if len(g.noted) >= maxLimiters {
+			clear(g.noted)
+		}
+		g.noted[name] = now
+	}
+	g.mu.Unlock()
+	if due {
+		g.note("token "+name, policy.AuditToken, "")
+	}
 }
 
 // client is whose guesses are counted together: the address that the last untrusted hop came
@@ -158,13 +191,21 @@ func (g *Guard) client(r *http.Request) string {
 	return addr.String()
 }
 
-// Require serves next to those who are known. A person without a session is sent to the
-// login page; a program gets a 401 in JSON.
-func (g *Guard) Require(next http.Handler) http.Handler {
+// Require serves next to those who are known and have the right. A person without a session is
+// sent to the login page; a program gets a 401 in JSON, and whoever has not the right 403.
+func (g *Guard) Require(right Right, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id, status := g.identify(r)
 		switch status {
 		case http.StatusOK:
+			if !id.May(right) {
+				if isPage(r) {
+					http.Error(w, "Your role does not let you see this page.", http.StatusForbidden)
+					return
+				}
+				JSONError(w, http.StatusForbidden, "this needs another role, or a token made for it")
+				return
+			}
 			next.ServeHTTP(w, r.WithContext(With(r.Context(), id)))
 		case http.StatusTooManyRequests:
 			w.Header().Set("Retry-After", "1")
@@ -209,64 +250,45 @@ func (g *Guard) identify(r *http.Request) (Identity, int) {
 		}
 		hash := digest(strings.TrimSpace(token))
 		for _, t := range s.Tokens {
-			if t.Hash == hash {
+			if t.Hash == hash && (t.Expires.IsZero() || g.Now().Before(t.Expires)) {
 				if !g.allow("token", t.Name, tokenPerSec, tokenBurst) {
 					return Identity{}, http.StatusTooManyRequests
 				}
-				return Identity{Name: t.Name, Token: true, Sites: t.Sites}, http.StatusOK
+				g.noteToken(t.Name)
+				return Identity{Name: t.Name, Token: true, Sites: t.Sites, Scopes: t.Scopes}, http.StatusOK
 			}
 		}
 		return Identity{}, http.StatusUnauthorized
 	}
 	if c, err := r.Cookie(cookieName); err == nil {
-		if name, ok := s.session(c.Value, g.Now()); ok {
-			return Identity{Name: name}, http.StatusOK
+		if _, id, ok := s.session(c.Value, g.Now()); ok {
+			return id, http.StatusOK
 		}
+	}
+	if id, ok := g.byProxy(r); ok {
+		return id, http.StatusOK
 	}
 	return Identity{}, http.StatusUnauthorized
 }
 
-// A session is base64(name) "." expiry "." HMAC-SHA256(key, name, expiry, the user's
-// password hash). The last part ends sessions on a change of password. Somebody who came by
-// a link has the empty name, and a session of a day only, since nothing can end it.
-
-func (s *state) sign(name, expiry string) string {
-	m := hmac.New(sha256.New, s.Key)
-	for _, part := range []string{name, expiry, s.secretOf(name)} {
-		m.Write([]byte(strconv.Itoa(len(part)) + ":" + part))
+// byProxy is who a trusted reverse proxy says somebody is.
+func (g *Guard) byProxy(r *http.Request) (Identity, bool) {
+	if g.Proxy == nil {
+		return Identity{}, false
 	}
-	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
-}
-
-func (s *state) secretOf(name string) string {
-	for _, u := range s.Users {
-		if u.Name == name {
-			return u.Hash
-		}
+	p := g.Proxy()
+	if p == nil {
+		return Identity{}, false
 	}
-	return ""
-}
-
-func (s *state) newSession(name string, expires time.Time) string {
-	expiry := strconv.FormatInt(expires.Unix(), 10)
-	return base64.RawURLEncoding.EncodeToString([]byte(name)) + "." + expiry + "." + s.sign(name, expiry)
-}
-
-func (s *state) session(cookie string, now time.Time) (name string, ok bool) {
-	parts := strings.Split(cookie, ".")
-	if len(parts) != 3 {
-		return "", false
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !slices.ContainsFunc(p.From, func(n netip.Prefix) bool { return n.Contains(peer.Addr().Unmap().WithZone("")) }) {
+		return Identity{}, false
 	}
-	raw, err := base64.RawURLEncoding.DecodeString(parts[0])
-	if err != nil {
-		return "", false
+	names := r.Header.Values(p.Header)
+	if len(names) != 1 || checkName(names[0]) != nil { // two: one of them may be the client's own
+		return Identity{}, false
 	}
-	name = string(raw)
-	expires, err := strconv.ParseInt(parts[1], 10, 64)
-	if err != nil || now.Unix() >= expires || !hmac.Equal([]byte(parts[2]), []byte(s.sign(name, parts[1]))) {
-		return "", false
-	}
-	return name, name == "" || s.secretOf(name) != ""
+	return Identity{Name: names[0], Role: p.Role, Sites: p.Sites}, true
 }
 
 // overTLS tells whether the browser came over https, to here or to a proxy in front of us. A
@@ -292,107 +314,4 @@ func localPath(next string) string {
 		return "/"
 	}
 	return next
-}
-
-// Login is the handler of /login: the page, the form it posts, and one-time links.
-func (g *Guard) Login(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Referrer-Policy", "no-referrer") // a link's secret stays here
-	switch r.Method {
-	case http.MethodGet:
-		if secret := r.URL.Query().Get("token"); secret != "" {
-			g.loginByLink(w, r, secret)
-			return
-		}
-		g.LoginPage(w, r, http.StatusOK, LoginView{Next: localPath(r.URL.Query().Get("next"))})
-	case http.MethodHead:
-		w.WriteHeader(http.StatusOK)
-	case http.MethodPost:
-		g.loginByPassword(w, r)
-	default:
-		w.Header().Set("Allow", "GET, HEAD, POST")
-		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
-	}
-}
-
-func (g *Guard) loginByLink(w http.ResponseWriter, r *http.Request, secret string) {
-	v := LoginView{Next: localPath(r.URL.Query().Get("next"))}
-	if !g.allow("login", g.client(r), rate.Every(loginEvery), loginBurst) {
-		v.Error = "Too many attempts. Wait a moment and try again."
-		g.LoginPage(w, r, http.StatusTooManyRequests, v)
-		return
-	}
-	ok, err := g.Files.takeLink(secret)
-	if err != nil {
-		g.fail(w, r, v, err)
-		return
-	}
-	if !ok {
-		v.Error = "This login link was used already or is too old. Make a new one with: footfall user link"
-		g.LoginPage(w, r, http.StatusForbidden, v)
-		return
-	}
-	g.start(w, r, "", v)
-}
-
-func (g *Guard) loginByPassword(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
-	if err := r.ParseForm(); err != nil {
-		g.LoginPage(w, r, http.StatusBadRequest, LoginView{Next: "/", Error: "The form could not be read."})
-		return
-	}
-	v := LoginView{Next: localPath(r.PostForm.Get("next")), Name: r.PostForm.Get("name")}
-	if !g.allow("login", g.client(r), rate.Every(loginEvery), loginBurst) {
-		w.Header().Set("Retry-After", "10")
-		v.Error = "Too many attempts. Wait a moment and try again."
-		g.LoginPage(w, r, http.StatusTooManyRequests, v)
-		return
-	}
-	s, err := g.Files.current()
-	if err != nil {
-		g.fail(w, r, v, err)
-		return
-	}
-	hash := s.secretOf(v.Name)
-	known := hash != ""
-	if !known {
-		hash = g.decoy // the same work, so that time does not tell who has an account
-	}
-	if !checkPassword(hash, r.PostForm.Get("password")) || !known {
-		v.Error = "Wrong name or password."
-		g.LoginPage(w, r, http.StatusUnauthorized, v)
-		return
-	}
-	g.start(w, r, v.Name, v)
-}
-
-func (g *Guard) start(w http.ResponseWriter, r *http.Request, name string, v LoginView) {
-	s, err := g.Files.current()
-	if err != nil {
-		g.fail(w, r, v, err)
-		return
-	}
-	life := sessionLife
-	if name == "" {
-		life = linkSessionLife
-	}
-	g.setCookie(w, r, s.newSession(name, g.Now().Add(life)), life)
-	http.Redirect(w, r, v.Next, http.StatusSeeOther)
-}
-
-func (g *Guard) fail(w http.ResponseWriter, r *http.Request, v LoginView, err error) {
-	g.Log.Error("staff file", "error", err)
-	v.Error = "The staff file cannot be read or written; the server's log says why."
-	g.LoginPage(w, r, http.StatusInternalServerError, v)
-}
-
-// Logout is the handler of POST /logout.
-func (g *Guard) Logout(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", "POST")
-		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
-		return
-	}
-	g.setCookie(w, r, "", -time.Second)
-	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }

@@ -19,9 +19,9 @@ import (
 
 type open struct{}
 
-func (open) Require(next http.Handler) http.Handler { return next }
-func (open) User(*http.Request) string              { return "ada" }
-func (open) Allowed(*http.Request, string) bool     { return true }
+func (open) Require(_ auth.Right, next http.Handler) http.Handler { return next }
+func (open) User(*http.Request) string                            { return "ada" }
+func (open) Allowed(*http.Request, string) bool                   { return true }
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:8099", "address to serve on")
