@@ -177,7 +177,7 @@ type hurtFiles struct {
 }
 
 // fails decides about one operation, and draws how much of it happens all the same.
-func (h *hurtFiles) fails(faults ...diskFault) (err error, part float64) {
+func (h *hurtFiles) fails(faults ...diskFault) (part float64, err error) {
 	broken := diskFault(h.panel.broken.Load())
 	for _, f := range faults {
 		if f != broken {
@@ -185,21 +185,21 @@ func (h *hurtFiles) fails(faults ...diskFault) (err error, part float64) {
 		}
 		r := rand.New(rand.NewPCG(h.panel.seed.Load(), h.ops.Add(1)))
 		if r.IntN(4) == 0 {
-			return nil, 0
+			return 0, nil
 		}
 		h.panel.failed.Add(1)
 		errno := syscall.EIO
 		if f == noSpace {
 			errno = syscall.ENOSPC
 		}
-		return &os.PathError{Op: "test", Path: "x", Err: errno}, r.Float64()
+		return r.Float64(), &os.PathError{Op: "test", Path: "x", Err: errno}
 	}
-	return nil, 0
+	return 0, nil
 }
 
 func (h *hurtFiles) OpenFile(name string, flag int, perm os.FileMode) (spool.File, error) {
 	if flag&os.O_CREATE != 0 {
-		if err, _ := h.fails(writesFail, noSpace); err != nil {
+		if _, err := h.fails(writesFail, noSpace); err != nil {
 			return nil, err
 		}
 	}
@@ -211,21 +211,21 @@ func (h *hurtFiles) OpenFile(name string, flag int, perm os.FileMode) (spool.Fil
 }
 
 func (h *hurtFiles) Rename(from, to string) error {
-	if err, _ := h.fails(namesFail); err != nil {
+	if _, err := h.fails(namesFail); err != nil {
 		return err
 	}
 	return h.FileSystem.Rename(from, to)
 }
 
 func (h *hurtFiles) Remove(name string) error {
-	if err, _ := h.fails(namesFail); err != nil {
+	if _, err := h.fails(namesFail); err != nil {
 		return err
 	}
 	return h.FileSystem.Remove(name)
 }
 
 func (h *hurtFiles) SyncDir(name string) error {
-	if err, _ := h.fails(syncsFail); err != nil {
+	if _, err := h.fails(syncsFail); err != nil {
 		return err
 	}
 	return h.FileSystem.SyncDir(name)
@@ -239,13 +239,13 @@ type hurtFile struct {
 
 func (f *hurtFile) WriteAt(b []byte, offset int64) (int, error) {
 	if len(b) > footerBytes { // what ends a segment must not fail together with cutting off
-		if err, _ := f.files.fails(writesUndone); err != nil {
+		if _, err := f.files.fails(writesUndone); err != nil {
 			f.stuck.Store(true)
 			n, _ := f.File.WriteAt(b, offset)
 			return n, err
 		}
 	}
-	if err, part := f.files.fails(writesFail, noSpace); err != nil {
+	if part, err := f.files.fails(writesFail, noSpace); err != nil {
 		n, _ := f.File.WriteAt(b[:int(part*float64(len(b)+1))], offset)
 		return n, err
 	}
@@ -264,7 +264,7 @@ func (f *hurtFile) Truncate(size int64) error {
 }
 
 func (f *hurtFile) Sync() error {
-	if err, _ := f.files.fails(syncsFail); err != nil {
+	if _, err := f.files.fails(syncsFail); err != nil {
 		return err
 	}
 	return f.File.Sync()
