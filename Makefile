@@ -11,7 +11,7 @@ export CGO_ENABLED := 0
 # A test that needs longer than this hangs.
 TEST_TIMEOUT := 15m
 
-.PHONY: run build parts test test-quick race lint bench soak fuzz generate demo clean
+.PHONY: run build parts test test-quick race lint bench soak ceilings fuzz generate demo clean
 
 ## run: set up, build and serve with the embedded store
 run: build
@@ -76,6 +76,10 @@ bench: test-parts
 SOAK := 300
 soak: test-parts
 	FOOTFALL_SOAK_SECONDS=$(SOAK) go test -run 'TestCrash(Search|Damage)' -count 1 -timeout 0 -v ./cmd/footfall
+
+## ceilings: the hostile loads as large as the tables that bound them: minutes
+ceilings: test-parts
+	FOOTFALL_CEILINGS=1 go test -run 'TestCeilings|TestSpoolAtItsCap' -count 1 -timeout 1h -v ./cmd/footfall
 
 ## fuzz: every fuzz target for FUZZTIME inputs. A number, since go test can take the end of a
 ## time (10s) for a failure: "context deadline exceeded"

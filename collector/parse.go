@@ -1,8 +1,10 @@
 package collector
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
+	"strings"
 
 	"github.com/valyala/fastjson"
 
@@ -136,6 +138,9 @@ func (r *reader) read(s *sent, body []byte) *malformed {
 	if hasRawControl(body) {
 		return &malformed{msg: "the body is not valid JSON: control character in a string"}
 	}
+	if bytes.Count(body, []byte("["))+bytes.Count(body, []byte("{")) > maxNesting && nestsTooDeep(body) {
+		return &malformed{msg: "the body is nested too deeply"}
+	}
 	top, err := r.json.ParseBytes(body)
 	if err != nil {
 		return &malformed{msg: "the body is not valid JSON"}
@@ -254,6 +259,9 @@ func numberOf(v *fastjson.Value, max float64) float64 {
 // objectOf returns the object in v, which may have come as the JSON text of one.
 func (r *reader) objectOf(v *fastjson.Value) *fastjson.Object {
 	if text, ok := textOf(v); ok {
+		if strings.Count(text, "[")+strings.Count(text, "{") > maxNesting && nestsTooDeep(text) {
+			return nil
+		}
 		inner, err := r.props.Parse(text)
 		if err != nil {
 			return nil
@@ -300,6 +308,31 @@ func (r *reader) readProps(s *sent, v *fastjson.Value) {
 			s.props = append(s.props, event.Prop{Key: view(key), Value: value})
 		}
 	})
+}
+
+// maxNesting is how deep a body may nest. The parser's own limit is 300, and what it says of a mistake
+// down there costs milliseconds.
+const maxNesting = 32
+
+// nestsTooDeep reports whether a JSON text nests beyond maxNesting.
+func nestsTooDeep[T string | []byte](b T) bool {
+	depth, inString := 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '"':
+			inString = !inString
+		case c == '\\':
+			i++
+		case inString:
+		case c == '[', c == '{':
+			if depth++; depth > maxNesting {
+				return true
+			}
+		case c == ']', c == '}':
+			depth--
+		}
+	}
+	return false
 }
 
 // hasRawControl reports whether a JSON text has a control character inside a string,

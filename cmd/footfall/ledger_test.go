@@ -184,3 +184,39 @@ func TestLedger(t *testing.T) {
 		})
 	}
 }
+
+// FuzzBooksQuery: what is asked of the books is refused in words that name the part, or bounded, and asks the same
+// when it is handed on to a serve.
+func FuzzBooksQuery(f *testing.F) {
+	f.Add("example.org", "2026-11-01", "2026-11-24", "true")
+	f.Add("", "2026-11-31", "", "1")
+	f.Add(event.UnknownSite, "", "1970-01-01", "maybe")
+	f.Add("x&site_id=y", "2262-01-01", "0001-01-01", "")
+	c := defaultConfig()
+	now := time.Date(2026, 11, 24, 23, 30, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, site, from, to, minutes string) {
+		q, err := parseBooksQuery(map[string][]string{"site_id": {site}, "from": {from}, "to": {to}, "minutes": {minutes}})
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "from: ") && !strings.HasPrefix(err.Error(), "to: ") {
+				t.Errorf("refused with %v", err)
+			}
+			return
+		}
+		if again, err := parseBooksQuery(q.values()); err != nil || again != q {
+			t.Errorf("%+v, and handed on %+v %v", q, again, err)
+		}
+		if q.check(c, now) != nil {
+			return
+		}
+		if q.Site != "" && q.Site != event.UnknownSite && c.site(q.Site) == nil {
+			t.Errorf("the site %q is known", q.Site)
+		}
+		last := q.To
+		if last == 0 {
+			last = event.DayOf(now)
+		}
+		if q.Minutes && (q.From == 0 || last >= q.From && last-q.From >= maxMinuteDays) {
+			t.Errorf("without bounds: %+v", q)
+		}
+	})
+}

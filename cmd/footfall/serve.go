@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -53,6 +54,11 @@ func (f *serveFlags) logger() (*slog.Logger, error) {
 	return slog.New(slog.NewTextHandler(f.s.err, &slog.HandlerOptions{Level: level})), nil
 }
 
+// memoryLimit is what the serving process keeps its memory below. Its tables, full, and what is under way
+// need about half of it; the rest is what the collector of garbage may leave lying about. It works harder
+// where that is little, and nothing is refused for it.
+const memoryLimit = 1 << 30
+
 func runServe(ctx context.Context, s streams, args []string) error {
 	return serveOn(ctx, s, args, surroundings{clocks: clocks{now: time.Now}})
 }
@@ -90,6 +96,9 @@ func catchReload() chan os.Signal {
 
 // serveStarted keeps a running until ctx ends; a signal from hup puts in force what load returns.
 func serveStarted(ctx context.Context, s streams, a *app, hup <-chan os.Signal, load func() (*Config, error)) error {
+	if s.getenv("GOMEMLIMIT") == "" { // the operator's own
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	// From here on the clock is the machine's; the demo has moved it before.
 	var watching sync.WaitGroup
 	watching.Go(func() { a.watch.run(ctx) })

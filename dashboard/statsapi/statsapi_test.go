@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/kantarainitiative/footfall/dashboard/auth"
 	"github.com/kantarainitiative/footfall/store"
@@ -261,6 +262,36 @@ func FuzzParseRequest(f *testing.F) {
 		}
 		if !q.From.Before(q.To) || q.Limit < 1 || q.Limit > maxLimit || q.Offset < 0 || len(q.Metrics) == 0 {
 			t.Errorf("out of bounds: %+v", q)
+		}
+		// What is said to have been understood asks the same.
+		echo := respond(r, q, &store.Result{}).Query
+		text, err := json.Marshal(echo)
+		if err != nil || !utf8.Valid(text) {
+			t.Fatalf("%s: %v", text, err)
+		}
+		r, err = parseRequest(text)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		again, err := r.query(Site{Zone: time.UTC}, now, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if again.TotalRows = q.TotalRows; len(q.Filters)+len(again.Filters) == 0 {
+			again.Filters = q.Filters
+		}
+		if len(q.OrderBy)+len(again.OrderBy) == 0 {
+			again.OrderBy = q.OrderBy
+		}
+		if len(q.Dimensions)+len(again.Dimensions) == 0 {
+			again.Dimensions = q.Dimensions
+		}
+		if !again.From.Equal(q.From) || !again.To.Equal(q.To) {
+			t.Errorf("from %v to %v, and again from %v to %v", q.From, q.To, again.From, again.To)
+		}
+		again.From, again.To = q.From, q.To
+		if !reflect.DeepEqual(again, q) {
+			t.Errorf("understood as %s\n%+v\n%+v", text, q, again)
 		}
 	})
 }
