@@ -2,6 +2,7 @@ package collector
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/kantarainitiative/footfall/beacon/email"
+	"github.com/kantarainitiative/footfall/collector/privacy"
 )
 
 // TestCanary sends marked addresses, agents, queries, cookies and identifiers through every
@@ -35,13 +37,18 @@ func TestCanary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The consented cookie of a site that has one: sixteen bytes of a mark.
+	const mark = "canary0random.16"
+	random := base64.RawURLEncoding.EncodeToString([]byte(mark))
+	tag := privacy.TagOf("club.example")
+	var remains bytes.Buffer
 	headers := func(ip string) []string {
 		return []string{"User-Agent: " + agent, "X-Forwarded-For: " + ip + ", 10.0.0.1", "Forwarded: for=" + ip, "X-Real-IP: " + ip,
-			"Cookie: a=" + cookie, "Referer: https://example.org/?" + query}
+			"Cookie: a=" + cookie + "; " + privacy.ConsentName + "=1.20781." + string(tag[:]) + random, "Referer: https://example.org/?" + query}
 	}
 	secrets := `?x=` + query + `&gclid=` + clickID + `&token=` + query + `#/r?t=` + query
 	for _, ip := range []string{ip4, ip6} {
-		for _, site := range []string{"example.org", "shop.example", "quiet.example", "deaf.example", "nobody.example"} {
+		for _, site := range []string{"example.org", "shop.example", "quiet.example", "deaf.example", "club.example", "nobody.example"} {
 			for _, name := range []string{"pageview", "engagement", "Sign up"} {
 				for _, extra := range []string{`}`, `,"h":1}`, `,"r":"https://` + user + `:pw@www.google.com/x?q=` + query + `#` + query + `"}`, `,`} {
 					r.post(t, `{"n":"`+name+`","u":"https://`+user+`:pw@`+site+`/a`+secrets+`","d":"`+site+`","id":"`+eventID+fmt.Sprint(ip, name, len(extra))+`"`+extra, headers(ip)...)
@@ -56,6 +63,17 @@ func TestCanary(t *testing.T) {
 		r.do(t, "GET", "/ff.gif?d=example.org&u=https://example.org/"+query[:0]+"%3Fx="+query, "", headers(ip)...)
 		r.do(t, "GET", "/o/"+token+".gif?"+query, "", headers(ip)...)
 		r.do(t, "GET", "/o/"+query+".gif", "", headers(ip)...)
+		for _, host := range []string{"Host: club.example", "Host: example.org"} {
+			h := append(headers(ip), host)
+			r.do(t, "GET", "/optout?site="+query, "", h...)
+			r.do(t, "GET", "/privacy/me?x="+query, "", h...)
+			for _, path := range []string{"/optout", "/consent", "/privacy/me"} {
+				for _, body := range []string{"optout=1&consent=1&action=delete&x=" + query, `{"optout":0,"consent":0,"x":"` + query + `"}`, query} {
+					a := r.do(t, "POST", path, body, append(h, "Accept: text/html")...)
+					remains.WriteString(a.body)
+				}
+			}
+		}
 		r.do(t, "GET", "/nothing/"+query, "", headers(ip)...)
 		r.do(t, "BREW", "/api/event", "", headers(ip)...)
 		for _, bad := range []string{"GET / HTTP/1.1\r\nX-Forwarded-For: " + ip + "\r\nUser-Agent: " + agent + "\r\nbad " + query + "\r\n\r\n",
@@ -75,7 +93,6 @@ func TestCanary(t *testing.T) {
 	r.post(t, page("/"+secrets), headers(ip4)...)
 	r.c.sources = broke
 
-	var remains bytes.Buffer
 	records := 0
 	r.spool.mu.Lock()
 	for _, rec := range r.spool.recs {
@@ -121,7 +138,7 @@ func TestCanary(t *testing.T) {
 	for what, mark := range map[string]string{
 		"IPv4 address": ip4, "IPv6 address": ip6, "IPv6 address in full": a6.StringExpanded(),
 		"IPv4 address in bytes": string(b4[:]), "IPv6 address in bytes": string(b6[:]),
-		"agent": uaMark, "query": query, "cookie": cookie, "click id": clickID, "event id": eventID, "user": user,
+		"agent": uaMark, "query": query, "cookie": cookie, "consented cookie": random, "bytes of the consented cookie": mark, "click id": clickID, "event id": eventID, "user": user,
 		"peer": "127.0.0.1",
 	} {
 		if i := strings.Index(remains.String(), mark); i >= 0 {

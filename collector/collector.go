@@ -180,7 +180,7 @@ func New(o Options) (*Collector, error) {
 	}
 	var err error
 	if c.pages, err = privacy.New(privacy.Options{
-		Key: o.CookieKey, Records: o.Records, Receipts: o.Receipts, Forget: c.Forget, Now: c.now, Log: c.log,
+		Key: o.CookieKey, Records: o.Records, Receipts: o.Receipts, Now: c.now, Log: c.log,
 	}); err != nil {
 		return nil, err
 	}

@@ -319,3 +319,36 @@ func TestHeadersCostNothing(t *testing.T) {
 		t.Errorf("%v allocations, %v", n, ok)
 	}
 }
+
+// FuzzCookies: whatever a Cookie field holds, the two that are ours are read as a plain reading of RFC 6265, section 5.4, does.
+func FuzzCookies(f *testing.F) {
+	for _, s := range []string{"footfall_optout=1", "a=b; footfall_id=1.2.x;footfall_optout=1", " footfall_optout=1 ;; =;", "footfall_optout=11; footfall_id",
+		"footfall_id=a; footfall_id=b", "footfall_id=a; footfall_id=a", "x=footfall_optout=1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, field string) {
+		field = strings.NewReplacer("\r", "", "\n", "").Replace(field)
+		out, ids := false, map[string]bool{}
+		for pair := range strings.SplitSeq(strings.TrimSpace(field), ";") {
+			name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
+			out = out || name == privacy.OptOutName && value == privacy.OptOutValue
+			if name == privacy.ConsentName {
+				ids[value] = true
+			}
+		}
+		c := readHeaders([]byte("Cookie: " + field + "\r\n")).cookies
+		if c.optedOut != out {
+			t.Fatalf("opted out: %v", c.optedOut)
+		}
+		if len(c.consent) > 0 && (!ids[string(c.consent)] || len(c.consent) > privacy.MaxConsent) {
+			t.Fatalf("consent %q", c.consent)
+		}
+		if len(ids) == 1 && !c.several {
+			for id := range ids {
+				if len(id) <= privacy.MaxConsent && string(c.consent) != id {
+					t.Fatalf("consent %q, sent %q", c.consent, id)
+				}
+			}
+		}
+	})
+}

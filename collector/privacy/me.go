@@ -166,14 +166,11 @@ func (p *Pages) postMe(ctx context.Context, r *Request, w *fasthttp.Response) {
 	}
 	defer done()
 	hs := p.holdings(r, sites)
-	of := subjects(hs)
-	p.forgetAll(of)
-	e, err := p.records.Erase(ctx, of)
+	e, err := p.records.Erase(ctx, subjects(hs))
 	if err != nil {
 		p.down(r, w, err)
 		return
 	}
-	p.forgetAll(of) // and what a hit began meanwhile
 	d := &deletion{Erasure: e}
 	if withdraw, _ := yes(field("withdraw")); withdraw {
 		_, d.withdrew = p.consent(r, w, sites, false)
@@ -185,12 +182,6 @@ func (p *Pages) postMe(ctx context.Context, r *Request, w *fasthttp.Response) {
 		}
 	}
 	p.answerHeld(r, w, hs, d)
-}
-
-func (p *Pages) forgetAll(of []event.Subject) {
-	for _, s := range of {
-		p.forget(s.Site, s.Visitor)
-	}
 }
 
 // deletion is what became of an order to delete.

@@ -19,8 +19,8 @@ type (
 	Records interface {
 		// Held returns what is kept of the subjects, with details the newest events too. The context bounds it.
 		Held(ctx context.Context, of []event.Subject, details bool) (event.Held, error)
-		// Erase orders that the subjects' rows be erased. When it returns without an error that will happen,
-		// whatever is killed; Done says whether it has.
+		// Erase orders that the subjects' rows be erased, and ends the visits they are in. When it returns without an
+		// error that will happen, whatever is killed; Done says whether it has.
 		Erase(ctx context.Context, of []event.Subject) (event.Erasure, error)
 	}
 	// Receipts signs receipts: [policy.Receipts].
@@ -34,12 +34,11 @@ type (
 
 // Options are what [Pages] are made of.
 type Options struct {
-	Key      *anonymize.CookieKey              // nil: no site may have Cookie set
-	Records  Records                           // nil: it is said that nothing can be looked up now
-	Receipts Receipts                          // nil: there are no receipts
-	Forget   func(site string, visitor uint64) // ends the visit of somebody whose rows are erased; may be nil
-	Now      func() time.Time                  // nil: time.Now
-	Log      *slog.Logger                      // nil: nothing is logged
+	Key      *anonymize.CookieKey // nil: no site may have Cookie set
+	Records  Records              // nil: it is said that nothing can be looked up now
+	Receipts Receipts             // nil: there are no receipts
+	Now      func() time.Time     // nil: time.Now
+	Log      *slog.Logger         // nil: nothing is logged
 }
 
 // maxLookups is how many requests may ask the database at a time.
@@ -50,7 +49,6 @@ type Pages struct {
 	key      *anonymize.CookieKey
 	records  Records
 	receipts Receipts
-	forget   func(site string, visitor uint64)
 	lookups  chan struct{}
 	now      func() time.Time
 	log      *slog.Logger
@@ -64,11 +62,8 @@ func New(o Options) (*Pages, error) {
 		return nil, err
 	}
 	p := &Pages{
-		key: o.Key, records: o.Records, receipts: o.Receipts, forget: o.Forget,
+		key: o.Key, records: o.Records, receipts: o.Receipts,
 		lookups: make(chan struct{}, maxLookups), now: o.Now, log: o.Log, tpl: tpl,
-	}
-	if p.forget == nil {
-		p.forget = func(string, uint64) {}
 	}
 	if p.now == nil {
 		p.now = time.Now

@@ -122,11 +122,6 @@ func newDesk(t *testing.T, receipts Receipts) *desk {
 	d.sites = NewSites([]Site{{Domain: "club.example", Location: berlin, Cookie: true, Unlinked: true}, {Domain: "other.example", Location: time.UTC}}, noon)
 	d.Pages, err = New(Options{
 		Key: key, Records: d.shelf, Receipts: receipts, Now: func() time.Time { return d.at }, Log: slog.New(slog.NewTextHandler(&d.said, nil)),
-		Forget: func(site string, id uint64) {
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			d.did = append(d.did, fmt.Sprintf("forget %s %d", site, id))
-		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -275,8 +270,7 @@ func TestDelete(t *testing.T) {
 	}
 	d.did = nil
 	status, h, text := d.ask("POST", "/privacy/me", "action=delete", cookie)
-	forget := []string{fmt.Sprintf("forget club.example %d", number), fmt.Sprintf("forget club.example %d", id)}
-	if want := slices.Concat(forget, []string{"erase"}, forget, []string{"held", "held"}); status != 200 || !slices.Equal(d.did, want) {
+	if want := []string{"erase", "held", "held"}; status != 200 || !slices.Equal(d.did, want) {
 		t.Errorf("%d, what happened: %q, want %q", status, d.did, want)
 	}
 	if len(d.rows) != 1 || d.rows[0].VisitorID != id+1 || !strings.Contains(text, "Deleted: 2 rows") || !strings.Contains(text, "it holds nothing any more") ||
