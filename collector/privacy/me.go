@@ -14,7 +14,7 @@ import (
 const (
 	// lookTime bounds what one page waits for the database, its turn included.
 	lookTime = 5 * time.Second
-	// eraseTime is for an order to erase and the look after it. What takes longer goes on without the page.
+	// eraseTime is what a page waits for a deletion. What takes longer goes on without it.
 	eraseTime = 8 * time.Second
 	// maxSites is how many sites one page looks up: three numbers each.
 	maxSites = 8
@@ -157,16 +157,16 @@ func (p *Pages) postMe(ctx context.Context, r *Request, w *fasthttp.Response) {
 	if !ok {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, eraseTime)
+	erasing, cancel := context.WithTimeout(ctx, eraseTime)
 	defer cancel()
-	done, err := p.turn(ctx)
+	done, err := p.turn(erasing)
 	if err != nil {
 		p.down(r, w, err)
 		return
 	}
 	defer done()
 	hs := p.holdings(r, sites)
-	e, err := p.records.Erase(ctx, subjects(hs))
+	e, err := p.records.Erase(erasing, subjects(hs))
 	if err != nil {
 		p.down(r, w, err)
 		return
@@ -176,7 +176,9 @@ func (p *Pages) postMe(ctx context.Context, r *Request, w *fasthttp.Response) {
 		_, d.withdrew = p.consent(r, w, sites, false)
 	}
 	d.receipts = p.issue(r, policy.Erasure, sites)
-	if d.lookFailed = p.look(ctx, hs) != nil; d.lookFailed {
+	looking, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	if d.lookFailed = p.look(looking, hs) != nil; d.lookFailed {
 		for i := range hs {
 			hs[i].shared, hs[i].own = event.Held{}, event.Held{}
 		}
