@@ -97,7 +97,7 @@ func defaultConfig() *Config {
 func defaultSite() SiteConfig {
 	return SiteConfig{
 		Timezone: zone{time.UTC}, Prefix: prefixLengths{anonymize.Bits4, anonymize.Bits6}, DNT: dntMode(collector.DNTUnlinked), Geo: true,
-		Retention: "400d", PII: "mask", Cookie: "none",
+		Retention: "400d", Cookie: "none",
 	}
 }
 
@@ -293,9 +293,6 @@ func (c *Config) warnings() (w []string) {
 		if s.Retention != def.Retention {
 			w = append(w, at+"retention is not enforced by this version: nothing is deleted")
 		}
-		if s.PII == "drop" {
-			w = append(w, at+"pii is not enforced by this version: personal data in paths and titles is stored as it comes")
-		}
 		if s.cookie() && c.URL != "" && !privacy.SameSite(public.Hostname(), s.Domain) {
 			w = append(w, at+"cookie has no effect: to a browser "+public.Hostname()+" is another site than "+s.Domain+", so nothing set there comes with its hits")
 		}
@@ -347,7 +344,7 @@ func (c *Config) sites(notice map[string]uint32) []collector.Site {
 		out[i] = collector.Site{
 			Domain: s.Domain, Location: s.Timezone.Location, Hostnames: s.Hostnames, QueryParams: s.QueryParams,
 			IP: anonymize.Mode(s.IP), Bits4: s.Prefix.IPv4, Bits6: s.Prefix.IPv6, DNT: collector.DNT(s.DNT), Window: anonymize.Window(s.VisitorWindow), GeoOff: !s.Geo,
-			Cookie: s.cookie(), Notice: notice[s.Domain],
+			PII: collector.PII(s.PII), Cookie: s.cookie(), Notice: notice[s.Domain],
 		}
 	}
 	return out

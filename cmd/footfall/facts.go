@@ -32,7 +32,7 @@ func (c *Config) facts(publicURL string, geo *classify.Geo) []policy.Facts {
 			Timezone: s.Timezone.String(), Window: anonymize.Window(s.VisitorWindow).String(),
 			Address: anonymize.Mode(s.IP).String(), Bits4: anonymize.Bits4, Bits6: anonymize.Bits6,
 			DNT: collector.DNT(s.DNT).String(), Cookie: string(s.Cookie), CookieDays: days, Place: place,
-			PII: string(s.PII), MinVisitors: s.MinVisitors, Retention: string(s.Retention),
+			PII: collector.PII(s.PII).String(), MinVisitors: s.MinVisitors, Retention: string(s.Retention),
 		}
 	}
 	return out
