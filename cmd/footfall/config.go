@@ -24,6 +24,7 @@ import (
 	"github.com/kantarainitiative/footfall/collector/privacy"
 	"github.com/kantarainitiative/footfall/dashboard/auth"
 	"github.com/kantarainitiative/footfall/dashboard/statsapi"
+	"github.com/kantarainitiative/footfall/store"
 )
 
 // Config is everything that can be configured. Each default is written once, in
@@ -287,9 +288,6 @@ func (c *Config) warnings() (w []string) {
 	public, _ := url.Parse(c.URL) // checked by Validate
 	for i := range c.Sites {
 		s, at := &c.Sites[i], fmt.Sprintf("sites[%d] (%s): ", i, c.Sites[i].Domain)
-		if s.MinVisitors != 0 {
-			w = append(w, at+"min_visitors is not enforced by this version: small rows are shown")
-		}
 		if s.Retention != def.Retention {
 			w = append(w, at+"retention is not enforced by this version: nothing is deleted")
 		}
@@ -365,6 +363,18 @@ func (c *Config) apiSite(domain string) (statsapi.Site, bool) {
 		return statsapi.Site{}, false
 	}
 	return statsapi.Site{Zone: s.Timezone.Location, LongIDs: s.longIDs()}, true
+}
+
+// reports answers reports of st under each site's min_visitors.
+func (c *Config) reports(st *store.Store) store.Reports {
+	return store.Reports{Store: st, Min: c.minVisitors}
+}
+
+func (c *Config) minVisitors(site string) int {
+	if s := c.site(site); s != nil {
+		return s.MinVisitors
+	}
+	return 0
 }
 
 // longIDs tells whether a visitor can keep an id for more than a day.
