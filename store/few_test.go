@@ -135,7 +135,9 @@ func TestFewRealtime(t *testing.T) {
 }
 
 func TestMergeFew(t *testing.T) {
-	row := func(c string, opens, openers uint64) EmailRow { return EmailRow{Campaign: c, Opens: opens, Openers: openers} }
+	row := func(c string, opens, openers uint64) EmailRow {
+		return EmailRow{Campaign: c, Opens: opens, Openers: openers}
+	}
 	for name, c := range map[string]struct{ in, want []EmailRow }{
 		"all large":             {[]EmailRow{row("a", 9, 9), row("b", 8, 5)}, []EmailRow{row("a", 9, 9), row("b", 8, 5)}},
 		"two small ones":        {[]EmailRow{row("a", 9, 9), row("b", 4, 3), row("c", 3, 3)}, []EmailRow{row("a", 9, 9), row(Few, 7, 6)}},
