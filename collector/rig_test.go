@@ -77,9 +77,7 @@ func (m *memory) Append(e *event.Event) error {
 func (m *memory) Drop(d *event.Drop) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	kept := *d
-	kept.Page = strings.Clone(d.Page) // part of the request
-	m.drops = append(m.drops, kept)
+	m.drops = append(m.drops, *d)
 }
 
 // takeDrops returns the drops since it was last called.

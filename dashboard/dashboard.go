@@ -32,7 +32,7 @@ import (
 type Reader interface {
 	Query(ctx context.Context, q store.Query) (*store.Result, error)
 	Overview(ctx context.Context, q store.OverviewQuery) (*store.Overview, error)
-	// Realtime is the number of visitors in the last five minutes, or a *store.FewError.
+	// Realtime is the number of visitors in the last five minutes.
 	Realtime(ctx context.Context, site string) (uint64, error)
 }
 
@@ -88,12 +88,12 @@ type Foot struct {
 	Notice *Notice
 }
 
-// Books is the ledger of a site and period: Received = Counted + the sum of Dropped + Pending
+// Books is the ledger of a site and period: Received = Counted + Erased + the sum of Dropped + Pending
 // if it balances.
 type Books struct {
-	Received, Counted, Pending uint64
-	Dropped                    []Dropped // by reason, most first
-	URL                        string    // the ledger's page, "" if there is none
+	Received, Counted, Erased, Pending uint64
+	Dropped                            []Dropped // by reason, most first
+	URL                                string    // the ledger's page, "" if there is none
 }
 
 // Dropped is how many hits were not counted for one reason, in words ("robots").

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kantarainitiative/footfall/dashboard/internal/fake"
 	"github.com/kantarainitiative/footfall/store"
@@ -54,5 +55,28 @@ func TestBooksOf(t *testing.T) {
 	}
 	if got := strings.Join(said, ", "); got != "asked not to be tracked, robots, malformed, new" {
 		t.Error(got)
+	}
+}
+
+// What is erased has a column where something is, and the sums hold.
+func TestErasedOnTheLedger(t *testing.T) {
+	v := view{zone: time.UTC}
+	at := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	lines := []store.LedgerLine{
+		{Site: "example.org", Start: at, Received: 9, Stored: 5, Erased: 3, Dropped: map[string]uint64{"bot": 1}},
+		{Site: "example.org", Start: at.AddDate(0, 0, 1), Received: 2, Stored: 2},
+	}
+	var p ledgerPage
+	p.Balances = true
+	p.fill(v, lines, false)
+	if !p.Erased || !p.Balances || p.Total.Erased != "3" || p.Rows[0].Erased != "0" || p.Rows[1].Erased != "3" || !p.Rows[1].Balances {
+		t.Errorf("%+v", p)
+	}
+	p = ledgerPage{}
+	if p.fill(v, lines[1:], false); p.Erased || p.Total.Erased != "" {
+		t.Errorf("%+v", p)
+	}
+	if b := BooksOf(lines[0], "example.org"); b.Erased != 3 {
+		t.Errorf("%+v", b)
 	}
 }

@@ -88,19 +88,11 @@ type row struct {
 	SecondExact   string
 }
 
-// valueURL is the view filtered to a value, "" for one that stands for many.
-func (v view) valueURL(dim, value string, cappedDays int) string {
-	if merged(value, cappedDays) != "" {
-		return ""
-	}
-	return v.withFilter(filter{Op: "is", Dim: dim, Values: []string{value}}).url("")
-}
-
 // merged says of a value that stands for many, of a period that has them on some days, what it
 // is. Where no day has more values than are kept, "(other)" is a value that somebody has called so.
 func merged(value string, cappedDays int) string {
 	switch {
-	case value == store.Few:
+	case value == "(few)":
 		return "(few): rows with too few visitors to be shown, merged"
 	case value == store.Other && cappedDays > 0:
 		return "(other): the smallest rows, merged"
@@ -164,19 +156,13 @@ func fillTab(v view, pd panelDef, t tabDef, p store.Panel, whole store.Totals) t
 		default:
 			w.Second = share(r.Visitors, whole.Visitors)
 		}
-		if r.Withheld {
-			w.First = "–"
-			if out.Note == "" {
-				out.Note = "–: all but very few visitors are in it, so their number is withheld"
+		if m := merged(r.Value, p.Capped); m != "" {
+			if r.Value != store.Other { // of that more is said
+				out.Note = m
 			}
-			if t.Second != "pageviews" && t.Second != "events" {
-				w.Second, w.SecondExact = "–", ""
-			}
+		} else {
+			w.URL = v.withFilter(filter{Op: "is", Dim: t.Dim, Values: []string{r.Value}}).url("")
 		}
-		if m := merged(r.Value, p.Capped); m != "" && r.Value != store.Other { // of that more is said
-			out.Note = m
-		}
-		w.URL = v.valueURL(t.Dim, r.Value, p.Capped)
 		out.Rows = append(out.Rows, w)
 	}
 	if dim, ok := findDimension(t.Dim); ok {

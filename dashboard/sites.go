@@ -21,7 +21,7 @@ type siteCard struct {
 	Figures     []figure
 	Spark       string // SVG path of the last 30 days' visitors
 	SparkArea   string
-	Here        string
+	Here        *uint64
 	Waiting     bool
 	Unknown     bool // its figures could not be had in time
 }
@@ -95,6 +95,8 @@ func (h *handler) card(ctx context.Context, s Site) siteCard {
 		top = max(top, x.Visitors)
 	}
 	c.Spark, c.SparkArea = spark(o.Series, top)
-	c.Here = h.here(ctx, s.Domain)
+	if n, err := h.o.Reader.Realtime(ctx, s.Domain); err == nil {
+		c.Here = &n
+	}
 	return c
 }

@@ -49,7 +49,7 @@ type Erasure struct {
 const orderBits = 16
 
 // MaxSubjects bounds the subjects of an order.
-const MaxSubjects = 32
+const MaxSubjects = 128
 
 // Order is an order to erase what was received of its subjects up to the end of a second.
 type Order struct {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -408,11 +409,26 @@ func (b erasedBlock) appendTo(s *Store, to driver.Batch, keep []int) error {
 	})
 	for _, i := range keep {
 		l := &b.lines[i]
-		if err := to.Append(l.site, minuteTime(l.minute), outcomeErased, l.hits, at, l.batch, b.ref, uint16(0), ""); err != nil {
+		if err := to.Append(l.site, minuteTime(l.minute), outcomeErased, l.hits, at, l.batch, b.ref); err != nil {
 			return fmt.Errorf("%w: %w", errTable, err)
 		}
 	}
 	return nil
+}
+
+// EachHeld calls fn with every stored event of subjects, newest first, until fn returns an error, which
+// EachHeld then returns. fn may keep the event's strings, and nothing else of it.
+func (s *Store) EachHeld(ctx context.Context, subjects []event.Subject, fn func(*event.Event) error) error {
+	if err := event.CheckSubjects(subjects); err != nil {
+		return err
+	}
+	conn, err := s.conn(ctx)
+	if err != nil {
+		return err
+	}
+	r := s.builder(conn)
+	r.unlogged = true
+	return r.events(ctx, "held_events", map[string]any{"Subjects": ofSubjects(subjects), "Limit": uint64(math.MaxInt64)}, fn)
 }
 
 // heldEvents is how many events Held returns at most.
@@ -451,17 +467,18 @@ func (s *Store) Held(ctx context.Context, subjects []event.Subject, details bool
 	if h.Visits, err = r.number(ctx, "held_visits", which); err != nil || !details {
 		return h, err
 	}
-	err = r.events(ctx, "held_events", which, func(e *event.Event) {
+	err = r.events(ctx, "held_events", which, func(e *event.Event) error {
 		if h.More = len(h.Events) == heldEvents; !h.More {
 			e.Props = slices.Clone(e.Props)
 			h.Events = append(h.Events, *e)
 		}
+		return nil
 	})
 	return h, err
 }
 
 // events calls fn with each event of an answer. The event's Props are used again.
-func (r *reporter) events(ctx context.Context, name string, data map[string]any, fn func(*event.Event)) error {
+func (r *reporter) events(ctx context.Context, name string, data map[string]any, fn func(*event.Event) error) error {
 	columns := eventColumns()
 	var exprs []string
 	destinations := make([]any, len(columns))
@@ -482,7 +499,9 @@ func (r *reporter) events(ctx context.Context, name string, data map[string]any,
 		for _, c := range columns {
 			c.load(&e)
 		}
-		fn(&e)
+		if err := fn(&e); err != nil {
+			return err
+		}
 	}
 	return r.wrap(name, rows.Err())
 }

@@ -17,8 +17,6 @@ type plan struct {
 	parts   part
 	period  period
 	rolled  rolled
-	few     *fewView  // with MinVisitors only
-	shown   *fewShown // of few, for the dimensions
 }
 
 func planQuery(q Query) (*plan, error) {

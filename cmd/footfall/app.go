@@ -55,6 +55,8 @@ type app struct {
 	keys      *anonymize.Ratchet
 	geo       *classify.Geo
 	spool     *spool.Spool
+	records   *records
+	restored  chan struct{} // closed when no stored event is going to restore a visit any more
 	store     *storeConn
 	collector *collector.Collector
 	watch     *watch
@@ -91,7 +93,7 @@ type surroundings struct {
 // is closed again when a later part fails. The end of ctx ends every wait and is no error.
 func newApp(ctx context.Context, cfg *Config, log *slog.Logger, on surroundings) (_ *app, err error) {
 	now := on.now
-	a := &app{cfg: cfg, started: cfg, log: log, now: now, registry: prometheus.NewRegistry()}
+	a := &app{cfg: cfg, started: cfg, log: log, now: now, registry: prometheus.NewRegistry(), restored: make(chan struct{})}
 	var opened []func()
 	defer func() {
 		if err != nil {
@@ -155,6 +157,14 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger, on surroundings)
 		return nil, err
 	}
 	opened = append(opened, func() { a.spool.Close(context.Background()) })
+	if a.records, err = newRecords(cfg.path(ordersDir), recordsOptions{
+		spool: a.spool, store: a.store.Store, zone: a.zoneOf, now: now, log: log,
+		forget:  func(site string, visitor uint64) { a.collector.Forget(site, visitor) },
+		note:    func(action string, pairs ...string) { a.note(system, action, "", pairs...) },
+		readers: store.ReportTime + time.Second, grace: inFlight,
+	}); err != nil {
+		return nil, err
+	}
 	if err = a.newCollector(emailKey, cookies); err != nil {
 		return nil, err
 	}
@@ -177,7 +187,7 @@ func (a *app) newCollector(key *email.Key, cookies *anonymize.CookieKey) error {
 		a.collector, err = collector.New(collector.Options{
 			Settings: a.cfg.collector(notice, a.geo),
 			Now:      a.now, Log: a.log, Registerer: a.registry,
-			Keys: a.keys, Agents: agents, Sources: sources, Spool: a.spool, EmailKey: key, CookieKey: cookies,
+			Keys: a.keys, Agents: agents, Sources: sources, Spool: a.spool, EmailKey: key, CookieKey: cookies, Records: a.records,
 			Receipts: a.receipts,
 		})
 		return err
@@ -185,7 +195,7 @@ func (a *app) newCollector(key *email.Key, cookies *anonymize.CookieKey) error {
 }
 
 func (a *app) newStaff() error {
-	stats := &statsapi.API{Reader: a.reports(), Site: func(name string) (statsapi.Site, bool) { return a.config().apiSite(name) }, Now: a.now, Log: a.log}
+	stats := &statsapi.API{Reader: a.store, Site: func(name string) (statsapi.Site, bool) { return a.config().apiSite(name) }, Now: a.now, Log: a.log}
 	api := http.NewServeMux()
 	api.HandleFunc("/api/v2/query", stats.Query)
 	api.HandleFunc("/api/v2/realtime", stats.Realtime)
@@ -211,7 +221,7 @@ func (a *app) newStaff() error {
 	login.HandleFunc("/login/", guard.LoginOIDC)
 	login.HandleFunc("/logout", guard.Logout)
 	h, err := dashboard.New(dashboard.Options{
-		Reader: a.reports(), Sites: a.sites, Auth: guard, Login: login, Stats: api,
+		Reader: a.store, Sites: a.sites, Auth: guard, Login: login, Stats: api,
 		Foot: a.foot, Ledger: ledgerPages{a},
 		Metrics:   promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		ScriptTag: func(site string) string { return beacon.ScriptTag(a.publicURL(), site) },
@@ -230,6 +240,8 @@ func (a *app) newStaff() error {
 	control := http.NewServeMux()
 	control.Handle("/api/", api)
 	control.HandleFunc("POST /replay", a.serveReplay)
+	control.HandleFunc("POST /subject/export", a.serveSubjectExport)
+	control.HandleFunc("POST /subject/erase", a.serveSubjectErase)
 	a.control = &http.Server{Handler: control, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}
 	return nil
 }
@@ -244,6 +256,13 @@ func (a *app) start(ctx context.Context) {
 	a.done.Go(func() {
 		if err := a.spool.Run(ctx, a.store); err != nil && ctx.Err() == nil {
 			a.log.Error("the spool stopped", "error", err)
+		}
+	})
+	a.done.Go(func() {
+		select {
+		case <-a.restored:
+			a.records.run(ctx)
+		case <-ctx.Done():
 		}
 	})
 	a.done.Go(func() { a.advanceKeys(ctx) })
@@ -363,11 +382,6 @@ func (a *app) publicURLOf(c *Config) string {
 		return c.publicURL()
 	}
 	return localURL(a.public.Addr().String())
-}
-
-// reports answers reports under the configuration in force.
-func (a *app) reports() store.Reports {
-	return store.Reports{Store: a.store.Store, Min: func(site string) int { return a.config().minVisitors(site) }}
 }
 
 func (a *app) sites() []dashboard.Site {

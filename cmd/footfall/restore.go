@@ -24,14 +24,20 @@ func (a *app) restore(ctx context.Context) {
 	defer cancel()
 	if !a.restoreStored(first) && ctx.Err() == nil {
 		a.log.Warn("the store does not answer yet: visits under way are restored when it does")
-		a.done.Go(func() { a.restoreStored(ctx) })
+		a.done.Go(func() {
+			if a.restoreStored(ctx) {
+				close(a.restored)
+			}
+		})
+	} else {
+		close(a.restored)
 	}
 	if err := a.spool.Stored(a.collector.RestoreID); err != nil {
 		a.log.Warn("ids that were stored could not be read: a hit that is sent again may count twice until the store answers", "error", err)
 	}
 	n := 0
 	if err := a.spool.Pending(func(e *event.Event) error {
-		a.collector.Restore(e)
+		a.restoreEvent(e)
 		n++
 		return nil
 	}); err != nil {
@@ -45,7 +51,7 @@ func (a *app) restoreStored(ctx context.Context) bool {
 	return a.askStore(ctx, "recent events", func() error {
 		n := 0
 		err := a.store.Recent(ctx, a.now().Add(-collector.VisitMemory), func(e *event.Event) error {
-			a.collector.Restore(e)
+			a.restoreEvent(e)
 			n++
 			return nil
 		})
@@ -54,6 +60,15 @@ func (a *app) restoreStored(ctx context.Context) bool {
 		}
 		return err
 	})
+}
+
+// restoreEvent restores an event's visit and id, and the id alone where the event is to be erased.
+func (a *app) restoreEvent(e *event.Event) {
+	if a.records.covers(e) {
+		a.collector.RestoreID(e.ID, e.Time)
+		return
+	}
+	a.collector.Restore(e)
 }
 
 // restoreHabits tells the collector what the sites' habits were before the start at started, from the
@@ -71,8 +86,8 @@ func (a *app) restoreHabits(ctx context.Context, started time.Time) {
 			return err
 		}
 		for _, l := range lines {
-			if l.Stored > 0 {
-				a.collector.RestoreHabit(l.Site, l.Start, l.Stored)
+			if n := l.Stored + l.Erased; n > 0 {
+				a.collector.RestoreHabit(l.Site, l.Start, n)
 			}
 		}
 		for _, d := range waiting { // of what waits, what will count

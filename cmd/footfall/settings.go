@@ -196,15 +196,14 @@ func parsed[T any](n *yaml.Node, key string, parse func(string) (T, error)) (T, 
 	return v, err
 }
 
-type piiMode collector.PII
+type (
+	piiMode    string
+	cookieMode string
+)
 
 func (m *piiMode) UnmarshalYAML(n *yaml.Node) error {
-	v, err := parsed(n, "pii", collector.ParsePII)
-	*m = piiMode(v)
-	return err
+	return oneOf(n, "pii", (*string)(m), "mask", "drop", "off")
 }
-
-type cookieMode string
 
 func (m *cookieMode) UnmarshalYAML(n *yaml.Node) error {
 	return oneOf(n, "cookie", (*string)(m), "none", "consented")

@@ -95,6 +95,13 @@ type rowJSON struct {
 	Notice         uint32            `json:"notice"`
 }
 
+// RowJSON is an event as its visitor sees it, to be written as JSON: everything but the numbers that
+// only join rows to the visitor.
+func RowJSON(e *event.Event) any { return rowOf(e) }
+
+// CountsJSON is what is held in numbers, to be written as JSON.
+func CountsJSON(h *event.Held) any { return countsOf(h) }
+
 func rowOf(e *event.Event) rowJSON {
 	v := &e.Visit
 	r := rowJSON{

@@ -6,8 +6,7 @@ SELECT
 FROM (
     SELECT
         {{range $i, $d := .Dims}}{{put $d}} AS d{{$i}}, {{end}}
-        {{if .People}}any(visitor_id) AS visitor, {{end}}
-        {{- ""}}toUInt64(max(scroll)) AS deepest,
+        toUInt64(max(scroll)) AS deepest,
         sum(engaged_ms) AS ms
     FROM {{put .Source}}
     WHERE site = {{arg .Site}} AND {{put .Days}} AND kind = 3 AND visit_id != 0 AND {{put .Where}}
