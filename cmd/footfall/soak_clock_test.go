@@ -13,10 +13,18 @@ import (
 // an hour, and after a restart by what was stored of it under the key of its day.
 const bigMove = time.Hour
 
-// clockMove is a time at which the victim's clock was moved far.
+// clockMove is a time at which the victim's clock was moved far, or at which it came to be believed: a program that is
+// started moves its keys to a date that one that was running did not believe.
 type clockMove time.Duration // elapsed
 
 func (v *victim) clockAhead() time.Duration { return time.Duration(v.panel.offset.Load()) }
+
+// believeClock is called at each start.
+func (v *victim) believeClock() {
+	if v.clockAhead() > 5*24*time.Hour {
+		v.moves = append(v.moves, clockMove(v.elapsed()))
+	}
+}
 
 func (v *victim) moveClock(by time.Duration) {
 	ahead := v.clockAhead() + by

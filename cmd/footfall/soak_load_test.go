@@ -281,9 +281,9 @@ func (h *soakHit) send(client *http.Client, v *victim, books *soakBooks) (answer
 	switch {
 	case res.StatusCode/100 == 2 && dropped == "":
 		note(&h.counted, "counted")
-	case res.StatusCode/100 == 2 && dropped == "duplicate":
+	case res.StatusCode/100 == 2 && dropped == "duplicate" && h.id != "":
 		note(&h.duplicates, "duplicate")
-	case res.StatusCode == 503, res.StatusCode/100 == 2 && dropped == "full":
+	case res.StatusCode == 503 && res.Header.Get("Retry-After") != "", h.pixel && dropped == "full":
 		note(&h.refused, "refused")
 		time.Sleep(5 * time.Millisecond)
 	default:

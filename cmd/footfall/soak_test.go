@@ -97,6 +97,8 @@ func searchCrashes(t *testing.T, kind string, seed uint64, lasts time.Duration) 
 	load.end()
 	v.heal()
 	v.drain()
+	v.stopProgram() // segments that are stored and could not be removed come once more
+	v.drain()
 
 	v.replay()
 	stored := v.stored()

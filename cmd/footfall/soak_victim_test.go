@@ -129,6 +129,7 @@ func (v *victim) launch() {
 	if err != nil {
 		v.t.Fatal(err)
 	}
+	v.believeClock()
 	cmd := exec.Command(self, append([]string{"serve", "--data", v.data, "--listen", "127.0.0.1:0", "--staff", "127.0.0.1:0"}, v.args...)...)
 	cmd.Dir = "../.."
 	cmd.Env = append(os.Environ(), "TZ="+zone, v.panelEnv)
