@@ -19,6 +19,10 @@ func reasonWords(reason string) (short, long string) {
 		return "duplicates", "Sent twice by the browser"
 	case "dnt":
 		return "asked not to be tracked", "Do Not Track"
+	case "optout":
+		return "opted out", "Opted out"
+	case "consent":
+		return "without consent", "Consent was not given"
 	case "prefetch":
 		return "prefetched", "Loaded ahead, perhaps never seen"
 	case "spam":
