@@ -127,14 +127,15 @@ type Collector struct {
 	cookies  *anonymize.CookieKey
 	pages    *privacy.Pages
 
-	visits  *visits
-	seen    *dedupe
-	limiter *limiter // of hits
-	asking  *limiter // of requests for the pages
-	hits    sync.Pool
-	metrics *metrics
-	script  beacon.Asset
-	pixel   []byte
+	visits    *visits
+	seen      *dedupe
+	limiter   *limiter // of hits
+	dropPages *dropPages
+	asking    *limiter // of requests for the pages
+	hits      sync.Pool
+	metrics   *metrics
+	script    beacon.Asset
+	pixel     []byte
 
 	now    func() time.Time
 	log    *slog.Logger
@@ -157,17 +158,18 @@ func New(o Options) (*Collector, error) {
 	l := o.Limits
 	c := &Collector{
 		keys: o.Keys, agents: o.Agents, sources: o.Sources, spool: o.Spool, emailKey: o.EmailKey, cookies: o.CookieKey,
-		visits:  newVisits(or(l.VisitBytes, maxVisitBytes)),
-		seen:    newDedupe(or(l.IDs, maxIDs)),
-		limiter: newLimiter(or(l.Networks, maxNetworks)),
-		asking:  newLimiter(maxAsking),
-		hits:    sync.Pool{New: func() any { return new(hit) }},
-		script:  beacon.Script(),
-		pixel:   beacon.Pixel(),
-		now:     o.Now,
-		log:     o.Log,
-		numbers: make(numbers),
-		habits:  make(habits),
+		visits:    newVisits(or(l.VisitBytes, maxVisitBytes)),
+		seen:      newDedupe(or(l.IDs, maxIDs)),
+		limiter:   newLimiter(or(l.Networks, maxNetworks)),
+		dropPages: newDropPages(),
+		asking:    newLimiter(maxAsking),
+		hits:      sync.Pool{New: func() any { return new(hit) }},
+		script:    beacon.Script(),
+		pixel:     beacon.Pixel(),
+		now:       o.Now,
+		log:       o.Log,
+		numbers:   make(numbers),
+		habits:    make(habits),
 	}
 	if c.now == nil {
 		c.now = time.Now

@@ -37,6 +37,8 @@ type hit struct {
 	reader reader
 	buf    []byte
 	event  event.Event
+	props  []event.Prop // the properties of event, if some are masked
+	tagged campaign     // the campaign of event, masked or not
 }
 
 // maxKept is the largest buffer that a hit keeps for the next one.
@@ -54,7 +56,8 @@ func (c *Collector) release(x *hit, size int) {
 		return // the parser of a large body holds a large multiple of it
 	}
 	clear(x.sent.props)
-	*x = hit{sent: sent{props: x.sent.props[:0]}, reader: x.reader, buf: x.buf[:0]}
+	clear(x.props)
+	*x = hit{sent: sent{props: x.sent.props[:0]}, reader: x.reader, buf: x.buf[:0], props: x.props[:0]}
 	c.hits.Put(x)
 }
 
@@ -122,7 +125,11 @@ func (c *Collector) collect(cfg *settings, x *hit, who visitor) (verdict reason)
 		}
 		done[n], n = s, n+1
 		r := c.collectFor(cfg, s, x, who)
-		c.account(x.via, s, r, x.now)
+		if r == personal {
+			c.accountPersonal(x, s)
+		} else {
+			c.account(x.via, s, r, x.now)
+		}
 		switch {
 		case n == 1, r == full, r == counted && verdict != full:
 			verdict = r
@@ -181,7 +188,16 @@ func (c *Collector) collectFor(cfg *settings, s *site, x *hit, who visitor) reas
 	}
 	c.fill(cfg, s, x, who)
 	e := &x.event
+	if s.PII != PIIOff {
+		x.mask()
+	}
 	e.Normalize()
+	if s.PII == PIIDrop && e.Masked != 0 {
+		if x.sent.id != "" {
+			c.seen.remove(id)
+		}
+		return personal
+	}
 	key := visitKey{visitor: e.VisitorID, site: s.number}
 	started := c.enterVisit(key, x)
 	if err := c.spool.Append(e); err != nil {
@@ -275,7 +291,7 @@ func (c *Collector) enterVisit(key visitKey, x *hit) (started bool) {
 	}
 	var tagged *campaign
 	if !x.campaign.isZero() {
-		tagged = &x.campaign
+		tagged = x.maskedCampaign()
 	}
 	if c.visits.join(key, e, tagged) || e.Kind == event.Engagement {
 		return false

@@ -18,7 +18,7 @@ import (
 // site, the minute and the reason, before the answer.
 func TestEveryReasonIsNoted(t *testing.T) {
 	const limit = 20
-	r := newRig(t, func(o *Options) { o.RateLimit = limit })
+	r := newRig(t, func(o *Options) { o.RateLimit = limit; o.Sites[3].PII = PIIDrop })
 	token, err := r.key.SealOpen(email.Open{Site: "example.org", Campaign: "c"})
 	if err != nil {
 		t.Fatal(err)
@@ -68,6 +68,7 @@ func TestEveryReasonIsNoted(t *testing.T) {
 				r.post(t, hit("example.org"), "X-Forwarded-For: 198.51.100.7")
 			}
 		}, limit, "example.org", "rate"},
+		{"personal data", func() { r.post(t, `{"n":"pageview","u":"https://deaf.example/ann@example.net","d":"deaf.example"}`) }, 0, "deaf.example", "pii"},
 		{"looked at by nobody", func() { r.do(t, "HEAD", "/ff.gif?d=example.org", "") }, 0, "", ""},
 		{"no hit", func() { r.do(t, "GET", "/api/event", ""); r.do(t, "GET", "/ff.js", ""); r.do(t, "GET", "/nothing", "") }, 0, "", ""},
 	} {
@@ -78,6 +79,9 @@ func TestEveryReasonIsNoted(t *testing.T) {
 		var want []event.Drop
 		if c.reasons != "" {
 			want = append(want, event.Drop{Site: c.site, Minute: noon.Unix() / 60, Reason: c.reasons, Count: 1})
+			if c.reasons == "pii" {
+				want[0].Masked, want[0].Page = 1, "/(email)"
+			}
 		}
 		if got := r.spool.takeDrops(); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: noted %+v, want %+v", c.name, got, want)

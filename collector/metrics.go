@@ -34,6 +34,7 @@ const (
 	spam
 	duplicate
 	rate
+	personal
 	// The ones below are no decision about a hit: it could not be read, or not be kept.
 	badInput
 	tooLarge
@@ -42,7 +43,7 @@ const (
 )
 
 // reasonNames are the values of the reason label, of X-Footfall-Dropped and in the ledger.
-var reasonNames = [reasons]string{"", "site", "optout", "host", "dnt", "prefetch", "bot", "spam", "duplicate", "rate", "malformed", "too_large", "full"}
+var reasonNames = [reasons]string{"", "site", "optout", "host", "dnt", "prefetch", "bot", "spam", "duplicate", "rate", "pii", "malformed", "too_large", "full"}
 
 // outcome is the outcome label: a rejected hit's sender was told so by its status; an image
 // is always answered as one.
@@ -115,7 +116,19 @@ func (c *Collector) account(v via, s *site, r reason, at time.Time) {
 	if r == counted {
 		return
 	}
-	d := event.Drop{Site: event.UnknownSite, Minute: event.MinuteOf(at.Unix()), Reason: reasonNames[r], Count: 1}
+	c.note(s, r, at, 0, "")
+}
+
+// accountPersonal is account for a hit that is dropped for personal data in it: what kinds, and
+// on which page, is noted as well, so that the owner can mend the page. x's event is masked.
+func (c *Collector) accountPersonal(x *hit, s *site) {
+	c.metrics.hits[x.via][personal].Inc()
+	c.note(s, personal, x.now, x.event.Masked, c.dropPages.of(s, x.event.Page, event.MinuteOf(x.now.Unix())))
+}
+
+// note writes in the ledger why a hit is not counted.
+func (c *Collector) note(s *site, r reason, at time.Time, found event.Masked, page string) {
+	d := event.Drop{Site: event.UnknownSite, Minute: event.MinuteOf(at.Unix()), Reason: reasonNames[r], Count: 1, Masked: found, Page: page}
 	if s != nil {
 		d.Site = s.Domain
 	}

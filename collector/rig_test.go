@@ -77,7 +77,9 @@ func (m *memory) Append(e *event.Event) error {
 func (m *memory) Drop(d *event.Drop) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.drops = append(m.drops, *d)
+	kept := *d
+	kept.Page = strings.Clone(d.Page) // part of the request
+	m.drops = append(m.drops, kept)
 }
 
 // takeDrops returns the drops since it was last called.

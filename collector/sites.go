@@ -57,6 +57,7 @@ type Site struct {
 	DNT         DNT              // what a Do-Not-Track signal does
 	Window      anonymize.Window // how long a visitor keeps an id
 	QueryParams []string         // query parameters that are part of a page
+	PII         PII              // what is done with personal data in the texts of a hit
 	GeoOff      bool             // no place is looked up
 	Cookie      bool             // visitors may agree to a cookie, which then gives them their id
 	Notice      uint32           // version of the notice in force

@@ -32,7 +32,7 @@ import (
 type Reader interface {
 	Query(ctx context.Context, q store.Query) (*store.Result, error)
 	Overview(ctx context.Context, q store.OverviewQuery) (*store.Overview, error)
-	// Realtime is the number of visitors in the last five minutes.
+	// Realtime is the number of visitors in the last five minutes, or a *store.FewError.
 	Realtime(ctx context.Context, site string) (uint64, error)
 }
 

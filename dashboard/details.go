@@ -248,6 +248,9 @@ func (h *handler) details(w http.ResponseWriter, r *http.Request, s Site) {
 			p.Warnings = append(p.Warnings, c.Label+": "+m)
 		}
 	}
+	if slices.ContainsFunc(res.Rows, func(x store.Row) bool { return len(x.Dimensions) > 0 && x.Dimensions[0] == store.Few }) {
+		p.Warnings = append(p.Warnings, merged(store.Few, 0))
+	}
 	h.render(w, r, http.StatusOK, "details", p)
 }
 
@@ -317,9 +320,7 @@ func (l listing) fill(p *detailsPage, v view, res *store.Result) {
 		if isCode(l.dim.Name, value) {
 			d.Code = value
 		}
-		if merged(value, res.Capped[l.dim.Name]) == "" {
-			d.URL = v.withFilter(filter{Op: "is", Dim: l.dim.Name, Values: []string{value}}).url("")
-		}
+		d.URL = v.valueURL(l.dim.Name, value, res.Capped[l.dim.Name])
 		for i, c := range l.cols {
 			s := "–"
 			if i < len(x.Metrics) && x.Metrics[i] != nil {
@@ -329,7 +330,9 @@ func (l listing) fill(p *detailsPage, v view, res *store.Result) {
 		}
 		p.Rows = append(p.Rows, d)
 	}
-	if len(p.Rows) == 0 {
+	if res.Withheld == store.WithheldView {
+		p.Empty = withheld(res.MinVisitors)
+	} else if len(p.Rows) == 0 {
 		p.Empty = "Nobody came in this period."
 		if len(v.Filters) > 0 || l.search != "" {
 			p.Empty = "Nothing in this period fits."

@@ -25,7 +25,7 @@ func metrics() []metric {
 		return count(uint64(x))
 	}
 	sure := func(f func(store.Totals) uint64) func(store.Totals) (float64, bool) {
-		return func(t store.Totals) (float64, bool) { return float64(f(t)), true }
+		return func(t store.Totals) (float64, bool) { return float64(f(t)), !t.Withheld }
 	}
 	ratio := func(part, of uint64, scale float64) (float64, bool) {
 		if of == 0 {
@@ -66,8 +66,18 @@ type change struct {
 	Said string // for those who hear it: "up 12%, better"
 }
 
+// fewerThan says what stands in the place of a number that is too small to be told.
+func fewerThan(n int) string { return "fewer than " + strconv.Itoa(n) }
+
+// withheld says why a view has no figures.
+func withheld(least int) string {
+	return "Withheld: this view has, or leaves out, " + fewerThan(least) + " visitors."
+}
+
 // nothing reports whether a period had no traffic at all.
-func nothing(t store.Totals) bool { return t.Visitors == 0 && t.PageViews == 0 && t.Events == 0 }
+func nothing(t store.Totals) bool {
+	return !t.Withheld && t.Visitors == 0 && t.PageViews == 0 && t.Events == 0
+}
 
 func (m metric) change(cur, prev store.Totals) *change {
 	if nothing(prev) && !nothing(cur) {

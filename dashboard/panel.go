@@ -88,11 +88,19 @@ type row struct {
 	SecondExact   string
 }
 
+// valueURL is the view filtered to a value, "" for one that stands for many.
+func (v view) valueURL(dim, value string, cappedDays int) string {
+	if merged(value, cappedDays) != "" {
+		return ""
+	}
+	return v.withFilter(filter{Op: "is", Dim: dim, Values: []string{value}}).url("")
+}
+
 // merged says of a value that stands for many, of a period that has them on some days, what it
 // is. Where no day has more values than are kept, "(other)" is a value that somebody has called so.
 func merged(value string, cappedDays int) string {
 	switch {
-	case value == "(few)":
+	case value == store.Few:
 		return "(few): rows with too few visitors to be shown, merged"
 	case value == store.Other && cappedDays > 0:
 		return "(other): the smallest rows, merged"
@@ -156,13 +164,19 @@ func fillTab(v view, pd panelDef, t tabDef, p store.Panel, whole store.Totals) t
 		default:
 			w.Second = share(r.Visitors, whole.Visitors)
 		}
-		if m := merged(r.Value, p.Capped); m != "" {
-			if r.Value != store.Other { // of that more is said
-				out.Note = m
+		if r.Withheld {
+			w.First = "–"
+			if out.Note == "" {
+				out.Note = "–: all but very few visitors are in it, so their number is withheld"
 			}
-		} else {
-			w.URL = v.withFilter(filter{Op: "is", Dim: t.Dim, Values: []string{r.Value}}).url("")
+			if t.Second != "pageviews" && t.Second != "events" {
+				w.Second, w.SecondExact = "–", ""
+			}
 		}
+		if m := merged(r.Value, p.Capped); m != "" && r.Value != store.Other { // of that more is said
+			out.Note = m
+		}
+		w.URL = v.valueURL(t.Dim, r.Value, p.Capped)
 		out.Rows = append(out.Rows, w)
 	}
 	if dim, ok := findDimension(t.Dim); ok {

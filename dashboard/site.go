@@ -3,6 +3,7 @@ package dashboard
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -22,6 +23,8 @@ type sitePage struct {
 	Books   *booksCard
 	Notice  *Notice
 	Waiting *waiting
+
+	Withheld string // why there is not all of it, "" if there is
 }
 
 // figure is one of the six.
@@ -123,6 +126,11 @@ func (h *handler) site(w http.ResponseWriter, r *http.Request, s Site) {
 		}
 		p.Steps = append(p.Steps, link{strings.ToUpper(st[:1]) + st[1:], v.withStep(name).url(""), st == v.Step})
 	}
+	if o.Totals.Withheld {
+		p.Withheld = withheld(o.MinVisitors)
+	} else if n := withheldSteps(v, o.Series); n > 0 {
+		p.Withheld = fmt.Sprintf("Steps of the graph with %s visitors are withheld: %d of them.", fewerThan(o.MinVisitors), n)
+	}
 	p.Figures = figures(v, o)
 	p.Panels = fillPanels(v, o)
 	if p.Props, err = h.props(r.Context(), v); err != nil {
@@ -134,11 +142,24 @@ func (h *handler) site(w http.ResponseWriter, r *http.Request, s Site) {
 	h.render(w, r, http.StatusOK, "site", p)
 }
 
+// withheldSteps counts the steps so far that may not be told.
+func withheldSteps(v view, series []store.Point) (n int) {
+	for _, p := range series {
+		if p.Withheld && !p.Time.After(v.now) {
+			n++
+		}
+	}
+	return n
+}
+
 func figures(v view, o *store.Overview) []figure {
 	var out []figure
 	prev, compared := v.previous()
 	for _, m := range metrics() {
 		f := figure{Key: m.Key, Label: m.Label, Value: "–", URL: v.withMetric(m.Key).url(""), Selected: m.Key == v.Metric}
+		if o.Totals.Withheld {
+			f.Exact = withheld(o.MinVisitors)
+		}
 		if x, ok := m.value(o.Totals); ok {
 			f.Value = m.format(x)
 			if f.Value == short(x) && x >= 1e7 {
@@ -168,6 +189,9 @@ func fillPanels(v view, o *store.Overview) []panel {
 		p := panel{ID: pd.ID, Title: pd.Title}
 		for i, t := range pd.Tabs {
 			ft := fillTab(v, pd, t, byDim[t.Dim], o.Totals)
+			if o.Totals.Withheld {
+				ft.Empty = withheld(o.MinVisitors)
+			}
 			ft.Selected = v.Tabs[pd.ID] == t.ID || v.Tabs[pd.ID] == "" && i == 0
 			p.Tabs = append(p.Tabs, ft)
 		}
@@ -221,8 +245,7 @@ func (h *handler) props(ctx context.Context, v view) (*propPanel, error) {
 				break
 			}
 			value := x.Dimensions[0]
-			k.Rows = append(k.Rows, row{Label: valueLabel(dim, value, ""), Title: value,
-				URL: v.withFilter(filter{Op: "is", Dim: dim, Values: []string{value}}).url(""),
+			k.Rows = append(k.Rows, row{Label: valueLabel(dim, value, ""), Title: value, URL: v.valueURL(dim, value, 0),
 				Bar: bar(whole(x, 0), top), First: count(whole(x, 0)), Second: short(float64(whole(x, 1))), SecondExact: count(whole(x, 1))})
 		}
 		p.Keys = append(p.Keys, k)
@@ -251,7 +274,7 @@ func fillEmail(v view, rows []store.EmailRow) *emailPanel {
 		}
 		e := emailRow{Campaign: valueLabel("", r.Campaign, ""), Message: r.Message,
 			Opens: count(r.Opens), Openers: count(r.Openers), Bar: bar(r.Openers, top)}
-		e.URL = v.withFilter(filter{Op: "is", Dim: "visit:utm_campaign", Values: []string{r.Campaign}}).url("")
+		e.URL = v.valueURL("visit:utm_campaign", r.Campaign, 0)
 		p.Rows = append(p.Rows, e)
 	}
 	return p
@@ -288,6 +311,11 @@ func (h *handler) foot(ctx context.Context, v view, p *sitePage) {
 // live answers GET /{site}/live: how many are there now.
 func (h *handler) live(w http.ResponseWriter, r *http.Request, s Site) {
 	n, err := h.o.Reader.Realtime(r.Context(), s.Domain)
+	var few *store.FewError
+	if errors.As(err, &few) {
+		h.json(w, map[string]any{"visitors": nil, "fewer_than": few.Min})
+		return
+	}
 	if err != nil {
 		h.failed(w, r, err)
 		return

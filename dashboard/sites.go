@@ -21,7 +21,7 @@ type siteCard struct {
 	Figures     []figure
 	Spark       string // SVG path of the last 30 days' visitors
 	SparkArea   string
-	Here        *uint64
+	Here        string
 	Waiting     bool
 	Unknown     bool // its figures could not be had in time
 }
@@ -95,8 +95,6 @@ func (h *handler) card(ctx context.Context, s Site) siteCard {
 		top = max(top, x.Visitors)
 	}
 	c.Spark, c.SparkArea = spark(o.Series, top)
-	if n, err := h.o.Reader.Realtime(ctx, s.Domain); err == nil {
-		c.Here = &n
-	}
+	c.Here = h.here(ctx, s.Domain)
 	return c
 }

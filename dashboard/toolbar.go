@@ -30,7 +30,7 @@ type toolbar struct {
 	Sites     []link
 	Live      string // address of the live count
 	Values    string // address of the values that can be filtered by
-	Here      *uint64
+	Here      string // how many are there now, in words; "" if that is not known
 	Period    string
 	Periods   [][]link
 	From, To  string // of the custom range's form
@@ -65,13 +65,24 @@ type dimGroup struct {
 	Dims  []dimension
 }
 
+// here is how many are on the site now, in words; "" where that cannot be had.
+func (h *handler) here(ctx context.Context, site string) string {
+	n, err := h.o.Reader.Realtime(ctx, site)
+	var few *store.FewError
+	switch {
+	case errors.As(err, &few):
+		return fewerThan(few.Min)
+	case err != nil:
+		return ""
+	}
+	return count(n)
+}
+
 // toolbar is the head of the site's pages. The live count is left out if it cannot be had.
 func (h *handler) toolbar(r *http.Request, v view, page string, extra ...[2]string) toolbar {
 	b := toolbar{frame: h.frame(r, v.Site), Site: v.Site, Home: v.url(""), Live: "/" + url.PathEscape(v.Site) + "/live",
 		Values: v.url("values"), Operators: operators(), Dates: dates(v.Range)}
-	if n, err := h.o.Reader.Realtime(r.Context(), v.Site); err == nil {
-		b.Here = &n
-	}
+	b.Here = h.here(r.Context(), v.Site)
 	to := func(v view) string { return v.url(page, extra...) }
 	for _, s := range h.visible(r) {
 		o := v

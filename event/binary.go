@@ -10,8 +10,9 @@ import (
 // then each string as a uvarint length and its bytes. Strings come in the
 // order of (*Event).strings, so that writing and reading cannot disagree.
 const (
-	binaryVersion = 1
-	fixedSize     = 1 + 8 + 2 + 8 + 1 + 1 + 8 + 8 + 2 + 4 + 1 + 8 + 4 + 1
+	binaryVersion = 2
+	unmasked      = 1                                                     // the version without Masked, which a spool may hold after an upgrade
+	fixedSize     = 1 + 8 + 2 + 8 + 1 + 1 + 8 + 8 + 2 + 4 + 1 + 8 + 4 + 1 // of version 1
 )
 
 // ErrCorrupt is wrapped by every error of [Event.Decode].
@@ -47,6 +48,7 @@ func (e *Event) AppendTo(b []byte) []byte {
 	b = append(b, e.Scroll)
 	b = binary.LittleEndian.AppendUint64(b, uint64(e.Revenue))
 	b = binary.LittleEndian.AppendUint32(b, e.Notice)
+	b = binary.LittleEndian.AppendUint16(b, uint16(e.Masked))
 	b = append(b, byte(min(len(e.Props), MaxProps)))
 	for _, s := range e.strings() {
 		b = appendString(b, *s)
@@ -70,8 +72,12 @@ func (e *Event) Decode(rec string) error {
 	if len(rec) < fixedSize {
 		return fmt.Errorf("%w: %d bytes, want at least %d", ErrCorrupt, len(rec), fixedSize)
 	}
-	if rec[0] != binaryVersion {
-		return fmt.Errorf("%w: version %d, want %d", ErrCorrupt, rec[0], binaryVersion)
+	version := rec[0]
+	switch {
+	case version != binaryVersion && version != unmasked:
+		return fmt.Errorf("%w: version %d, want %d", ErrCorrupt, version, binaryVersion)
+	case version == binaryVersion && len(rec) < fixedSize+2:
+		return fmt.Errorf("%w: %d bytes, want at least %d", ErrCorrupt, len(rec), fixedSize+2)
 	}
 	d := decoder{rec: rec[1:]}
 	e.ID = d.uint64()
@@ -86,6 +92,9 @@ func (e *Event) Decode(rec string) error {
 	e.Scroll = uint8(d.uint(1))
 	e.Revenue = int64(d.uint64())
 	e.Notice = uint32(d.uint(4))
+	if e.Masked = 0; version != unmasked {
+		e.Masked = Masked(d.uint(2))
+	}
 	props := int(d.uint(1))
 	for _, s := range e.strings() {
 		*s = d.string()

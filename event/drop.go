@@ -12,7 +12,14 @@ type Drop struct {
 	Minute int64  // Unix time in minutes
 	Reason string // a word from the collector's fixed list: "bot", "duplicate", …
 	Count  uint64 // hits
+	// Of hits that were dropped for personal data in them, else 0 and "": the kinds, and the page with masks
+	// in place of it, or OtherPages.
+	Masked Masked
+	Page   string
 }
+
+// OtherPages stands for pages beyond those that are told apart.
+const OtherPages = "(other)"
 
 // UnknownSite stands for the site of a hit that names none that is configured, or that
 // could not be read so far. It can be no domain.
@@ -26,10 +33,11 @@ const MaxReason = 40
 func MinuteOf(seconds int64) int64 { return min(max(seconds, 0), 1<<32-1) / 60 }
 
 // The binary form of a Drop begins with a number that no version of an event's has; then
-// come minute and count in little endian, and the texts.
+// come minute, count and masked in little endian, and the texts.
 const (
-	dropVersion   = 0xd1
-	dropFixedSize = 1 + 8 + 8
+	dropVersion   = 0xd2
+	dropUnmasked  = 0xd1      // the version without Masked and Page
+	dropFixedSize = 1 + 8 + 8 // of version 0xd1
 )
 
 // IsDrop reports whether a record holds the binary form of a Drop, of whatever version.
@@ -40,8 +48,10 @@ func (d *Drop) AppendTo(b []byte) []byte {
 	b = append(b, dropVersion)
 	b = binary.LittleEndian.AppendUint64(b, uint64(d.Minute))
 	b = binary.LittleEndian.AppendUint64(b, d.Count)
+	b = binary.LittleEndian.AppendUint16(b, uint16(d.Masked))
 	b = appendString(b, Clean(d.Site, MaxSite))
-	return appendString(b, Clean(d.Reason, MaxReason))
+	b = appendString(b, Clean(d.Reason, MaxReason))
+	return appendString(b, Clean(d.Page, MaxPage))
 }
 
 // Decode fills d from one whole record. The texts of d are parts of rec. The error wraps
@@ -50,17 +60,28 @@ func (d *Drop) Decode(rec string) error {
 	if len(rec) < dropFixedSize {
 		return fmt.Errorf("%w: %d bytes, want at least %d", ErrCorrupt, len(rec), dropFixedSize)
 	}
-	if rec[0] != dropVersion {
-		return fmt.Errorf("%w: version %d, want %d", ErrCorrupt, rec[0], dropVersion)
+	version := rec[0]
+	switch {
+	case version != dropVersion && version != dropUnmasked:
+		return fmt.Errorf("%w: version %d, want %d", ErrCorrupt, version, dropVersion)
+	case version == dropVersion && len(rec) < dropFixedSize+2:
+		return fmt.Errorf("%w: %d bytes, want at least %d", ErrCorrupt, len(rec), dropFixedSize+2)
 	}
 	r := decoder{rec: rec[1:]}
 	d.Minute = int64(r.uint64())
 	d.Count = r.uint64()
+	d.Masked, d.Page = 0, ""
+	if version != dropUnmasked {
+		d.Masked = Masked(r.uint(2))
+	}
 	d.Site, d.Reason = r.string(), r.string()
+	if version != dropUnmasked {
+		d.Page = r.string()
+	}
 	switch {
 	case r.bad || len(r.rec) != 0:
 		return fmt.Errorf("%w: texts do not fill the record", ErrCorrupt)
-	case len(d.Site) > MaxSite || len(d.Reason) > MaxReason || !isClean(d.Site) || !isClean(d.Reason):
+	case len(d.Site) > MaxSite || len(d.Reason) > MaxReason || len(d.Page) > MaxPage || !isClean(d.Site) || !isClean(d.Reason) || !isClean(d.Page):
 		return fmt.Errorf("%w: a text is beyond its limits", ErrCorrupt)
 	}
 	return nil
@@ -69,6 +90,6 @@ func (d *Drop) Decode(rec string) error {
 // Waiting is what was received and is not in the database yet.
 type Waiting struct {
 	Batches []uint64 // the batches that hold it, some of which the database may have in part
-	// Hits by site, minute and reason, each once; events have the reason "".
+	// Hits by site, minute, reason and what was masked, each once; events have the reason "".
 	Hits []Drop
 }

@@ -12,7 +12,7 @@ func TestDropRoundTrip(t *testing.T) {
 		{},
 		{Site: "example.org", Minute: 29_931_840, Reason: "bot", Count: 1},
 		{Site: UnknownSite, Minute: -1, Reason: "too_large", Count: 1<<64 - 1},
-		{Site: strings.Repeat("a", MaxSite), Reason: strings.Repeat("r", MaxReason)},
+		{Site: strings.Repeat("a", MaxSite), Reason: strings.Repeat("r", MaxReason), Page: strings.Repeat("p", MaxPage), Masked: 1<<16 - 1},
 	} {
 		rec := string(d.AppendTo(nil))
 		var got Drop
@@ -31,6 +31,14 @@ func TestDropRoundTrip(t *testing.T) {
 			t.Errorf("a drop is an event: %v", err)
 		}
 	}
+	old := Drop{Site: "example.org", Minute: 7, Reason: "bot", Count: 3}
+	v1 := old.AppendTo(nil)
+	v1 = append(v1[:dropFixedSize:dropFixedSize], v1[dropFixedSize+2:len(v1)-1]...) // without Masked and Page
+	v1[0] = dropUnmasked
+	got := Drop{Masked: 1, Page: "/"}
+	if err := got.Decode(string(v1)); err != nil || got != old || !IsDrop(v1) {
+		t.Errorf("the old form: %+v, %v", got, err)
+	}
 	e := Event{Site: "example.org"}
 	rec := string(e.AppendTo(nil))
 	if err := new(Drop).Decode(rec); !errors.Is(err, ErrCorrupt) || IsDrop(rec) {
@@ -48,7 +56,7 @@ func TestMinuteOf(t *testing.T) {
 
 // What is read is within its limits and valid UTF-8, and is written as it was.
 func FuzzDropDecode(f *testing.F) {
-	for _, d := range []Drop{{}, {Site: "example.org", Minute: 29_931_840, Reason: "bot", Count: 3}, {Site: UnknownSite, Reason: "malformed", Count: 1}} {
+	for _, d := range []Drop{{}, {Site: "example.org", Minute: 29_931_840, Reason: "bot", Count: 3}, {Site: UnknownSite, Reason: "malformed", Count: 1}, {Site: "example.org", Reason: "pii", Count: 1, Masked: 1, Page: "/(email)"}} {
 		f.Add(string(d.AppendTo(nil)))
 	}
 	f.Add("")
@@ -60,7 +68,7 @@ func FuzzDropDecode(f *testing.F) {
 			}
 			return
 		}
-		if len(d.Site) > MaxSite || len(d.Reason) > MaxReason || !utf8.ValidString(d.Site) || !utf8.ValidString(d.Reason) {
+		if len(d.Site) > MaxSite || len(d.Reason) > MaxReason || len(d.Page) > MaxPage || !utf8.ValidString(d.Page) || !utf8.ValidString(d.Site) || !utf8.ValidString(d.Reason) {
 			t.Fatalf("beyond its limits: %+v", d)
 		}
 		var again Drop

@@ -107,6 +107,7 @@ type Event struct {
 	Currency    string // ISO 4217, "" for no revenue
 	Network     string // truncated network, "" unless the site keeps it
 	Notice      uint32 // version of the notice in force
+	Masked      Masked // what was found in the texts of the hit and is masked in them
 }
 
 // Batch is the unit of storing: the events of one sealed spool segment, and what it says

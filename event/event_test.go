@@ -50,6 +50,31 @@ func TestBinaryRoundTripOfEveryField(t *testing.T) {
 	}
 }
 
+// Records of version 1 have no Masked; a spool may hold some after an upgrade.
+func TestDecodeVersion1(t *testing.T) {
+	want := filled()
+	want.Masked = 0
+	rec := want.AppendTo(nil)
+	at := fixedSize - 1 // Masked is before the number of properties
+	rec = append(rec[:at:at], rec[at+2:]...)
+	rec[0] = 1
+	got := Event{Masked: 7}
+	if err := got.Decode(string(rec)); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v\ngot  %+v\nwant %+v", err, got, want)
+	}
+	for i := range rec {
+		if new(Event).Decode(string(rec[:i])) == nil {
+			t.Fatalf("the first %d of %d bytes were accepted", i, len(rec))
+		}
+	}
+}
+
+func TestMaskedKinds(t *testing.T) {
+	if got := Masked(1 | 32).Kinds(); !reflect.DeepEqual(got, []string{"email", "token"}) || Masked(0).Kinds() != nil {
+		t.Error(got)
+	}
+}
+
 func TestDecodeRefusesEveryCut(t *testing.T) {
 	e := filled()
 	rec := string(e.AppendTo(nil))

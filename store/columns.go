@@ -194,6 +194,7 @@ func eventColumns() []eventColumn {
 		text("currency", func(e *e) *string { return &e.Currency }),
 		text("network", func(e *e) *string { return &e.Network }),
 		&plain[uint32]{buf: &words, n: "notice", field: func(e *e) *uint32 { return &e.Notice }},
+		&plain[uint16]{buf: &shorts, n: "masked", field: func(e *e) *uint16 { return (*uint16)(&e.Masked) }},
 		&plain[uint64]{buf: &longs, n: "event_id", field: func(e *e) *uint64 { return &e.ID }},
 	}
 }
@@ -233,7 +234,7 @@ func insertColumns() map[string][]string {
 	}
 	return map[string][]string{
 		tableEvents: append(events, "batch_id"),
-		tableLedger: {"site", "minute", "outcome", "hits", "stored_at", "batch_id", "ref"},
+		tableLedger: {"site", "minute", "outcome", "hits", "stored_at", "batch_id", "ref", "masked", "page"},
 	}
 }
 

@@ -409,7 +409,7 @@ func (b erasedBlock) appendTo(s *Store, to driver.Batch, keep []int) error {
 	})
 	for _, i := range keep {
 		l := &b.lines[i]
-		if err := to.Append(l.site, minuteTime(l.minute), outcomeErased, l.hits, at, l.batch, b.ref); err != nil {
+		if err := to.Append(l.site, minuteTime(l.minute), outcomeErased, l.hits, at, l.batch, b.ref, uint16(0), ""); err != nil {
 			return fmt.Errorf("%w: %w", errTable, err)
 		}
 	}

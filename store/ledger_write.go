@@ -22,7 +22,7 @@ const (
 // ledgerBlock is what a batch says of the hits of one month.
 type ledgerBlock struct {
 	batch uint64
-	lines []event.Drop // in the order of the sort key, no two of the same site, minute and reason
+	lines []event.Drop // in the order of the sort key, no two of the same site, minute, reason and masked page
 }
 
 // ledgerBlocks counts the hits of a batch, its events as well, earliest month first.
@@ -56,7 +56,8 @@ func ledgerBlocks(b *event.Batch) []block {
 	}
 	slices.SortFunc(lines, func(a, b event.Drop) int {
 		return cmp.Or(cmp.Compare(monthOf(a.Minute), monthOf(b.Minute)),
-			strings.Compare(a.Site, b.Site), cmp.Compare(a.Minute, b.Minute), strings.Compare(a.Reason, b.Reason))
+			strings.Compare(a.Site, b.Site), cmp.Compare(a.Minute, b.Minute), strings.Compare(a.Reason, b.Reason),
+			cmp.Compare(a.Masked, b.Masked), strings.Compare(a.Page, b.Page))
 	})
 	var all []block
 	for len(lines) > 0 {
@@ -79,12 +80,12 @@ func (b ledgerBlock) month() int    { return monthOf(b.lines[0].Minute) }
 func (b ledgerBlock) size() int     { return len(b.lines) }
 
 func (b ledgerBlock) identity() string {
-	return "concat(site, ' ', toString(toUInt32(minute)), ' ', outcome)"
+	return "concat(site, ' ', toString(toUInt32(minute)), ' ', outcome, ' ', toString(masked), ' ', page)"
 }
 
 func (b ledgerBlock) key(i int) string {
 	d := &b.lines[i]
-	return d.Site + " " + strconv.FormatInt(d.Minute*60, 10) + " " + d.Reason
+	return d.Site + " " + strconv.FormatInt(d.Minute*60, 10) + " " + d.Reason + " " + strconv.Itoa(int(d.Masked)) + " " + d.Page
 }
 
 func (b ledgerBlock) where() (string, []any) {
@@ -110,7 +111,7 @@ func (s *Store) stamp() time.Time {
 func (b ledgerBlock) appendTo(s *Store, to driver.Batch, keep []int) error {
 	at := s.stamp()
 	row := func(d *event.Drop) error {
-		if err := to.Append(d.Site, minuteTime(d.Minute), d.Reason, d.Count, at, b.batch, uint64(0)); err != nil {
+		if err := to.Append(d.Site, minuteTime(d.Minute), d.Reason, d.Count, at, b.batch, uint64(0), uint16(d.Masked), d.Page); err != nil {
 			return fmt.Errorf("%w: %w", errTable, err)
 		}
 		return nil

@@ -49,10 +49,14 @@ func (s *Store) Overview(ctx context.Context, q OverviewQuery) (*Overview, error
 		return nil, err
 	}
 	r := s.reporter(conn)
-	if err := o.route(ctx, r); err != nil {
+	if q.MinVisitors > 0 {
+		if err := o.few(ctx, r); err != nil {
+			return nil, err
+		}
+	} else if err := o.route(ctx, r); err != nil {
 		return nil, err
 	}
-	out := &Overview{}
+	out := &Overview{MinVisitors: q.MinVisitors}
 	tasks := []func(context.Context) error{
 		func(ctx context.Context) (err error) {
 			out.Panels, err = o.panels(ctx, r)
@@ -120,8 +124,18 @@ type overview struct {
 // span is one of the two periods, with the days to read from where.
 type span struct {
 	from, to time.Time
+	filters  []Filter
 	period   period
 	rolled   rolled
+	few      *fewView // with MinVisitors only
+}
+
+// shown says which rows of the view's breakdown i may be told, nil: all.
+func (sp *span) shown(i int) *fewShown {
+	if sp.few == nil {
+		return nil
+	}
+	return &sp.few.shown[i]
 }
 
 // stepID is the group of a series' steps, otherID the first of dimensions without a rollup.
@@ -137,12 +151,12 @@ func planOverview(q OverviewQuery) (*overview, error) {
 	if err := checkPeriod(q.From, q.To); err != nil {
 		return nil, err
 	}
-	o := &overview{q: q, now: spanOf(q.Zone, q.From, q.To)}
+	o := &overview{q: q, now: spanOf(q.Zone, q.From, q.To, q.Filters)}
 	if !q.PrevFrom.IsZero() || !q.PrevTo.IsZero() {
 		if err := checkPeriod(q.PrevFrom, q.PrevTo); err != nil {
 			return nil, err
 		}
-		o.before = spanOf(q.Zone, q.PrevFrom, q.PrevTo)
+		o.before = spanOf(q.Zone, q.PrevFrom, q.PrevTo, q.Filters)
 	}
 	d, ok := dimensionOf(q.Interval)
 	if !ok || d.kind != dimTime {
@@ -180,8 +194,8 @@ func planOverview(q OverviewQuery) (*overview, error) {
 	return o, nil
 }
 
-func spanOf(zone *time.Location, from, to time.Time) span {
-	return span{from: from, to: to, period: periodOf(zone, from, to)}
+func spanOf(zone *time.Location, from, to time.Time, fs []Filter) span {
+	return span{from: from, to: to, filters: fs, period: periodOf(zone, from, to)}
 }
 
 // route decides for both periods which days are read from where.
@@ -198,11 +212,17 @@ func (o *overview) route(ctx context.Context, r *reporter) (err error) {
 }
 
 func (o *overview) scope(sp span) scope {
-	return scope{o.q.Zone, sp.from, sp.to, pageGoals(o.q.Filters)}
+	return scope{o.q.Zone, sp.from, sp.to, pageGoals(sp.filters)}
 }
 
 func (o *overview) panels(ctx context.Context, r *reporter) ([]Panel, error) {
 	out := make([]Panel, len(o.dims))
+	if o.now.few != nil && o.now.few.withheld {
+		for i := range out {
+			out[i] = Panel{Dimension: o.q.Panels[i], Rows: []PanelRow{}}
+		}
+		return out, nil
+	}
 	// Dimensions without a rollup have a statement of their own, so that one of them does
 	// not send all to the events.
 	for _, rollable := range []bool{true, false} {
@@ -225,7 +245,7 @@ func (o *overview) somePanels(ctx context.Context, r *reporter, out []Panel, rol
 			continue
 		}
 		done[id] = true
-		k.add(id, d, sc, fragment{})
+		k.add(id, d, sc, fragment{}, sp.shown(i))
 		rolledIDs = append(rolledIDs, id)
 		if d.empty == notSet && strings.HasPrefix(d.column, "utm_") {
 			continue // told apart below: the value shown is not empty
@@ -240,7 +260,7 @@ func (o *overview) somePanels(ctx context.Context, r *reporter, out []Panel, rol
 	if !rollable {
 		sp.period.raw, sp.rolled = nil, rolled{}
 	}
-	branches, err := figureBranches(o.q.Site, sp.period, o.q.Filters, k)
+	branches, err := figureBranches(o.q.Site, sp.period, sp.filters, k)
 	if err != nil {
 		return err
 	}
@@ -251,8 +271,8 @@ func (o *overview) somePanels(ctx context.Context, r *reporter, out []Panel, rol
 		}
 		branches = append(branches, fs...)
 	}
-	// Two more than wanted: one tells that there are more, one is dropped as "(not set)".
-	rows, err := r.figures(ctx, map[string]any{"Branches": branches, "Panels": true, "Limit": o.q.Limit + 2,
+	// Three more than wanted: one tells that there are more, one is dropped as "(not set)", one where it may not be told.
+	rows, err := r.figures(ctx, map[string]any{"Branches": branches, "Panels": true, "Limit": o.q.Limit + 3,
 		"NoEmpty": strings.Join(noEmpty, ", ")})
 	if err != nil {
 		return err
@@ -263,7 +283,11 @@ func (o *overview) somePanels(ctx context.Context, r *reporter, out []Panel, rol
 	}
 	for i, d := range o.dims {
 		if done[o.ids[i]] {
-			out[i] = o.panel(o.q.Panels[i], d, byDim[o.ids[i]])
+			rows := byDim[o.ids[i]]
+			if shown := sp.shown(i); shown != nil && shown.noRest {
+				rows = slices.DeleteFunc(slices.Clone(rows), func(f figure) bool { return f.value == Few })
+			}
+			out[i] = o.panel(o.q.Panels[i], d, rows)
 			out[i].Capped = sp.rolled.cappedDays(o.ids[i])
 		}
 	}
@@ -292,6 +316,9 @@ func (o *overview) panel(name string, d dimension, rows []figure) Panel {
 		if d.visit {
 			row.Bounces, row.Duration = f.Bounces, f.Duration
 		}
+		if few := o.now.few; few != nil && few.nearlyAll(row.Visitors) {
+			row = PanelRow{Value: row.Value, PageViews: row.PageViews, Events: row.Events, Withheld: true}
+		}
 		if n := names[f.value]; n != "" {
 			if row.Label = n; name == "visit:country_name" {
 				row.Value, row.Label = n, ""
@@ -305,8 +332,12 @@ func (o *overview) panel(name string, d dimension, rows []figure) Panel {
 func (o *overview) email(ctx context.Context, r *reporter) ([]EmailRow, error) {
 	p := o.now.period
 	p.raw = nil // opens are not rolled up
+	limit := emailRows
+	if o.now.few != nil {
+		limit = fewCells // small ones are merged first
+	}
 	rows, err := r.query(ctx, "overview_email", map[string]any{
-		"Site": o.q.Site, "Days": p.days(), "Within": p.within(), "Limit": emailRows})
+		"Site": o.q.Site, "Days": p.days(), "Within": p.within(), "Limit": limit})
 	if err != nil {
 		return nil, err
 	}
@@ -318,6 +349,10 @@ func (o *overview) email(ctx context.Context, r *reporter) ([]EmailRow, error) {
 			return nil, r.wrap("overview_email", err)
 		}
 		out = append(out, e)
+	}
+	if o.now.few != nil {
+		out = mergeFew(out, o.q.MinVisitors)
+		out = out[:min(len(out), emailRows)]
 	}
 	return out, r.wrap("overview_email", rows.Err())
 }

@@ -20,25 +20,29 @@ func pair(id uint8, value fragment) fragment {
 	return around("("+strconv.Itoa(int(id))+", ", value, ")")
 }
 
-// add adds a dimension's groups.
-func (k *figureKeys) add(id uint8, d dimension, sc scope, first fragment) {
+// add adds a dimension's groups, those that may not be told together as one.
+func (k *figureKeys) add(id uint8, d dimension, sc scope, first fragment, shown *fewShown) {
+	told := func(f fragment) fragment { return shown.wrap([]fragment{f})[0] }
 	if d.kind == dimGoal {
-		k.events = append(k.events, pair(id, frag("if(kind = 2, toString(name), '')")))
+		k.events = append(k.events, pair(id, around("if(kind = 2, ", told(frag("toString(name)")), ", '')")))
 		for _, g := range sc.goals {
+			if shown != nil && shown.noRest {
+				break // only with what else a row is a goal of could its people be told
+			}
 			k.events = append(k.events, pair(id, frag("if(kind = 1 AND match(page, ?), ?, '')", goalPattern(g), g)))
 		}
 		return
 	}
 	if !d.visit {
-		k.events = append(k.events, pair(id, d.rowValue(sc)))
+		k.events = append(k.events, pair(id, told(d.rowValue(sc))))
 		return
 	}
-	k.visits = append(k.visits, pair(id, d.visitValue(sc, first)))
+	k.visits = append(k.visits, pair(id, told(d.visitValue(sc, first))))
 	if d.kind == dimExitPage {
-		k.unlinked = append(k.unlinked, pair(id, frag("''"))) // it is not known where they left
+		k.unlinked = append(k.unlinked, pair(id, told(frag("''")))) // it is not known where they left
 		return
 	}
-	k.unlinked = append(k.unlinked, pair(id, d.rowValue(sc)))
+	k.unlinked = append(k.unlinked, pair(id, told(d.rowValue(sc))))
 }
 
 // figureBranches writes what figures.sql adds up, from events.

@@ -11,6 +11,9 @@ import (
 
 // series is the totals of a period and its steps.
 func (o *overview) series(ctx context.Context, r *reporter, sp span) (Totals, []Point, error) {
+	if sp.few != nil && sp.few.withheld {
+		return Totals{Withheld: true}, o.points(sp, nil), nil
+	}
 	sc := o.scope(sp)
 	hourly := o.q.Interval == "time:hour"
 	if hourly { // a day's rollup has no hours
@@ -24,14 +27,14 @@ func (o *overview) series(ctx context.Context, r *reporter, sp span) (Totals, []
 	if hourly {
 		// A visit is active in each hour that has a row of it.
 		k.steps = stepID
-		_, counted, _ := visitConditions(o.q.Filters, sp.period.within(), false)
+		_, counted, _ := visitConditions(sp.filters, sp.period.within(), false)
 		k.visits = append(k.visits, pair(stepID, step(around("minIf(toUInt32(time), kind < 3 AND ", counted, ")"))))
 		k.events = append(k.events, pair(stepID, step(frag("time"))))
 	} else {
 		k.visits = append(k.visits, pair(stepID, step(fragment{})))
 		k.unlinked = append(k.unlinked, pair(stepID, step(fragment{})))
 	}
-	branches, err := figureBranches(o.q.Site, sp.period, o.q.Filters, k)
+	branches, err := figureBranches(o.q.Site, sp.period, sp.filters, k)
 	if err != nil {
 		return Totals{}, nil, err
 	}
@@ -50,14 +53,14 @@ func (o *overview) series(ctx context.Context, r *reporter, sp span) (Totals, []
 	steps := map[uint32]Totals{}
 	for _, f := range rows {
 		if f.dim == totalID {
-			total = f.Totals
+			total = o.rates(f.Totals)
 			continue
 		}
 		v, err := strconv.ParseUint(f.value, 10, 32)
 		if err != nil {
 			return Totals{}, nil, fmt.Errorf("figures.sql: a step is no number: %w", err)
 		}
-		steps[uint32(v)] = f.Totals
+		steps[uint32(v)] = o.rates(f.Totals)
 	}
 	return total, o.points(sp, steps), nil
 }
@@ -65,6 +68,15 @@ func (o *overview) series(ctx context.Context, r *reporter, sp span) (Totals, []
 // points lays figures over every step of the period.
 func (o *overview) points(sp span, steps map[uint32]Totals) []Point {
 	var out []Point
+	if sp.few != nil {
+		steps = sp.few.steps(sp.shown(len(sp.few.shown)-1), steps)
+	}
+	figures := func(v uint32) Totals {
+		if t, ok := steps[v]; ok || sp.few == nil || len(sp.filters) == 0 {
+			return t
+		}
+		return Totals{Withheld: true}
+	}
 	from := sp.from.In(o.q.Zone)
 	if o.q.Interval == "time:hour" {
 		seen := map[uint32]bool{}
@@ -75,7 +87,7 @@ func (o *overview) points(sp span, steps map[uint32]Totals) []Point {
 				continue
 			}
 			seen[v] = true
-			out = append(out, Point{t, steps[v]})
+			out = append(out, Point{t, figures(v)})
 		}
 		return out
 	}
@@ -90,7 +102,7 @@ func (o *overview) points(sp span, steps map[uint32]Totals) []Point {
 			key = event.DayOf(time.Date(y, m, 1, 0, 0, 0, 0, time.UTC))
 			next = event.DayOf(time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC))
 		}
-		out = append(out, Point{d.Start(o.q.Zone), steps[uint32(key)]})
+		out = append(out, Point{d.Start(o.q.Zone), figures(uint32(key))})
 		d = next
 	}
 	return out

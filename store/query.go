@@ -36,6 +36,9 @@ func (s *Store) Query(ctx context.Context, q Query) (*Result, error) {
 		return nil, err
 	}
 	r := s.reporter(conn)
+	if q.MinVisitors > 0 {
+		return p.runFew(ctx, r)
+	}
 	if err := p.route(ctx, r); err != nil {
 		return nil, err
 	}
@@ -80,12 +83,12 @@ func (p *plan) run(ctx context.Context, r *reporter) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	data := reportData{Branches: branches, Order: p.order, Limit: p.q.Limit, Offset: p.q.Offset}
+	data := reportData{Branches: branches, Only: p.shown.only(), Order: p.order, Limit: p.q.Limit, Offset: p.q.Offset}
 	for i := range p.dims {
 		data.Dims = append(data.Dims, "d"+strconv.Itoa(i))
 	}
 	for _, m := range p.metrics {
-		f := frag(m.sql)
+		f := frag(p.base(m))
 		for range strings.Count(m.sql, "?") {
 			f.args = append(f.args, totals[m.name])
 		}
@@ -105,6 +108,7 @@ type reportData struct {
 	Metrics       []fragment
 	Branches      []fragment
 	Order         []string
+	Only          *fragment // on the row's dimensions, or nil
 	Limit, Offset int
 }
 
@@ -189,7 +193,7 @@ func (p *plan) branches() ([]fragment, error) {
 		if part == partGroup {
 			fs = withoutGoals(fs)
 		}
-		b, err := p.branch(part, hits, p.dims, fs, p.q.Metrics)
+		b, err := p.branch(part, hits, p.dims, fs, p.columnNames())
 		if err != nil {
 			return nil, err
 		}
@@ -200,6 +204,7 @@ func (p *plan) branches() ([]fragment, error) {
 
 // branchData fills report_events.sql, report_visits.sql and report_engagement.sql.
 type branchData struct {
+	People  bool // who they are is asked, to count them
 	Dims    []fragment
 	Columns []string
 	Source  fragment
@@ -214,7 +219,7 @@ func (p *plan) branch(part, hits part, dims []dimension, fs []Filter, names []st
 	days, within := p.period.days(), p.period.within()
 	pageIsEntry := part == partVisits && slices.ContainsFunc(dims, func(d dimension) bool { return d.name == "event:page" })
 	b := branchData{
-		Columns: columnsFor(part, hits, names), Site: p.q.Site, Days: days, Source: frag("events"), Entered: frag("1"),
+		People: p.few != nil, Columns: columnsFor(part, hits, names), Site: p.q.Site, Days: days, Source: frag("events"), Entered: frag("1"),
 	}
 	exit := usesOf(fs...).exit
 	for _, d := range dims {
@@ -224,6 +229,9 @@ func (p *plan) branch(part, hits part, dims []dimension, fs []Filter, names []st
 		}
 		exit = exit || d.kind == dimExitPage
 		b.Dims = append(b.Dims, d.rowValue(p.scope))
+	}
+	if len(dims) > 0 {
+		b.Dims = p.shown.wrap(b.Dims)
 	}
 	if exit {
 		var err error

@@ -91,9 +91,15 @@ func reportColumns() []reportColumn {
 		{"depth", partEngagement, "sum(deepest)", []string{"scroll_depth"}},
 		{"engaged", partEngagement, "sum(ms)", []string{"time_on_page"}},
 		{"engaged_visits", partEngagement, "count()", []string{"scroll_depth", "time_on_page"}},
+		{"whole_people", partVisits, "uniqExact(visitor)", []string{peopleColumns}},
+		{"entry_people", partVisits, "uniqExactIf(visitor, entry)", []string{peopleColumns}},
+		{"engaged_people", partEngagement, "uniqExact(visitor)", []string{peopleColumns}},
 		{"group_visitors", partGroup, "uniqExactIf(visitor_id, visit_id != 0)", []string{"group_conversion_rate"}},
 	}
 }
+
+// peopleColumns stands in a report's metrics for the visitors behind its rates.
+const peopleColumns = "people"
 
 // columnsFor writes the columns of one branch of a report of the named metrics.
 // hits is the part whose rows make a row of the report.

@@ -17,6 +17,8 @@ type plan struct {
 	parts   part
 	period  period
 	rolled  rolled
+	few     *fewView  // with MinVisitors only
+	shown   *fewShown // of few, for the dimensions
 }
 
 func planQuery(q Query) (*plan, error) {

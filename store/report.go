@@ -37,6 +37,8 @@ type Query struct {
 	Offset     int
 	TotalRows  bool // also count the rows that Limit cut
 	LongIDs    bool // the site's visitor ids outlive a day: visitors of several days are counted, not added up
+
+	MinVisitors int // rows with fewer visitors are part of [Few], views with fewer are withheld; 0: none. [Reports] sets it
 }
 
 // Row is one row of a report. A metric without a value is nil: the scroll depth, time on
@@ -54,6 +56,9 @@ type Result struct {
 	// Capped tells of each dimension on how many days it had more than [RollupCap] values, those
 	// beyond together as [Other]; nil for none.
 	Capped map[string]int
+
+	MinVisitors int    // that the answer was made under, 0: none
+	Withheld    string // [WithheldView]: no row (without dimensions: no metric) has a value; [WithheldRows]; else ""
 }
 
 // Totals are the headline figures of a period.
@@ -68,6 +73,8 @@ type Totals struct {
 	VisitViews uint64 // page views of Started: views per visit is VisitViews / Started
 	Started    uint64 // visits that Duration and VisitViews are of
 	Entries    uint64 // visits among which Bounces are counted
+
+	Withheld bool // too few visitors to be told: all figures are 0
 }
 
 // Point is one step of a series. Time is the step's first instant in the site's zone.
@@ -87,6 +94,8 @@ type PanelRow struct {
 	Events    uint64
 	Bounces   uint64
 	Duration  uint64
+
+	Withheld bool // only page views and events are told: nearly all visitors are in the row, and too few are not
 }
 
 // Panel is the top of one dimension, most visitors first, ties by value.
@@ -117,6 +126,7 @@ type OverviewQuery struct {
 	Panels           []string // dimensions wanted
 	Limit            int      // rows a panel
 	LongIDs          bool     // as in Query
+	MinVisitors      int      // as in Query
 }
 
 // Overview is a whole dashboard.
@@ -126,4 +136,5 @@ type Overview struct {
 	Panels                 []Panel // in the order asked for
 	Email                  []EmailRow
 	HasData                bool // the site has stored events at all
+	MinVisitors            int  // that the answer was made under, 0: none
 }

@@ -45,6 +45,7 @@ type reporter struct {
 	conn     driver.Conn
 	limits   reportLimits
 	unlogged bool // its statements name visitors' ids: keep them out of a server's log of queries
+	long     bool // statements hold long lists
 }
 
 func (s *Store) reporter(conn driver.Conn) *reporter {
@@ -72,6 +73,9 @@ func (r *reporter) bounded(ctx context.Context) context.Context {
 	}
 	if r.unlogged {
 		settings["log_queries"] = 0
+	}
+	if r.long {
+		settings["max_query_size"], settings["max_ast_elements"], settings["max_expanded_ast_elements"] = 16<<20, 2_000_000, 2_000_000
 	}
 	return clickhouse.Context(noDeadline{ctx}, clickhouse.WithSettings(settings))
 }

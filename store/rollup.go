@@ -315,7 +315,7 @@ func dayFigures(d siteDay) (fragment, error) {
 	for _, name := range Dimensions() {
 		if dim, ok := dimensionOf(name); ok && dim.id != 0 && !done[dim.id] {
 			done[dim.id] = true
-			k.add(dim.id, dim, sc, fragment{})
+			k.add(dim.id, dim, sc, fragment{}, nil)
 		}
 	}
 	branches, err := figureBranches(d.site, period{first: d.day, last: d.day}, nil, k)

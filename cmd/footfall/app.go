@@ -195,7 +195,7 @@ func (a *app) newCollector(key *email.Key, cookies *anonymize.CookieKey) error {
 }
 
 func (a *app) newStaff() error {
-	stats := &statsapi.API{Reader: a.store, Site: func(name string) (statsapi.Site, bool) { return a.config().apiSite(name) }, Now: a.now, Log: a.log}
+	stats := &statsapi.API{Reader: a.reports(), Site: func(name string) (statsapi.Site, bool) { return a.config().apiSite(name) }, Now: a.now, Log: a.log}
 	api := http.NewServeMux()
 	api.HandleFunc("/api/v2/query", stats.Query)
 	api.HandleFunc("/api/v2/realtime", stats.Realtime)
@@ -221,7 +221,7 @@ func (a *app) newStaff() error {
 	login.HandleFunc("/login/", guard.LoginOIDC)
 	login.HandleFunc("/logout", guard.Logout)
 	h, err := dashboard.New(dashboard.Options{
-		Reader: a.store, Sites: a.sites, Auth: guard, Login: login, Stats: api,
+		Reader: a.reports(), Sites: a.sites, Auth: guard, Login: login, Stats: api,
 		Foot: a.foot, Ledger: ledgerPages{a},
 		Metrics:   promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		ScriptTag: func(site string) string { return beacon.ScriptTag(a.publicURL(), site) },
@@ -382,6 +382,11 @@ func (a *app) publicURLOf(c *Config) string {
 		return c.publicURL()
 	}
 	return localURL(a.public.Addr().String())
+}
+
+// reports answers reports under the configuration in force.
+func (a *app) reports() store.Reports {
+	return store.Reports{Store: a.store.Store, Min: func(site string) int { return a.config().minVisitors(site) }}
 }
 
 func (a *app) sites() []dashboard.Site {

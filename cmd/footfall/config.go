@@ -24,6 +24,7 @@ import (
 	"github.com/kantarainitiative/footfall/collector/privacy"
 	"github.com/kantarainitiative/footfall/dashboard/auth"
 	"github.com/kantarainitiative/footfall/dashboard/statsapi"
+	"github.com/kantarainitiative/footfall/store"
 )
 
 // Config is everything that can be configured. Each default is written once, in
@@ -97,7 +98,7 @@ func defaultConfig() *Config {
 func defaultSite() SiteConfig {
 	return SiteConfig{
 		Timezone: zone{time.UTC}, Prefix: prefixLengths{anonymize.Bits4, anonymize.Bits6}, DNT: dntMode(collector.DNTUnlinked), Geo: true,
-		Retention: "400d", PII: "mask", Cookie: "none",
+		Retention: "400d", Cookie: "none",
 	}
 }
 
@@ -287,14 +288,8 @@ func (c *Config) warnings() (w []string) {
 	public, _ := url.Parse(c.URL) // checked by Validate
 	for i := range c.Sites {
 		s, at := &c.Sites[i], fmt.Sprintf("sites[%d] (%s): ", i, c.Sites[i].Domain)
-		if s.MinVisitors != 0 {
-			w = append(w, at+"min_visitors is not enforced by this version: small rows are shown")
-		}
 		if s.Retention != def.Retention {
 			w = append(w, at+"retention is not enforced by this version: nothing is deleted")
-		}
-		if s.PII == "drop" {
-			w = append(w, at+"pii is not enforced by this version: personal data in paths and titles is stored as it comes")
 		}
 		if s.cookie() && c.URL != "" && !privacy.SameSite(public.Hostname(), s.Domain) {
 			w = append(w, at+"cookie has no effect: to a browser "+public.Hostname()+" is another site than "+s.Domain+", so nothing set there comes with its hits")
@@ -347,7 +342,7 @@ func (c *Config) sites(notice map[string]uint32) []collector.Site {
 		out[i] = collector.Site{
 			Domain: s.Domain, Location: s.Timezone.Location, Hostnames: s.Hostnames, QueryParams: s.QueryParams,
 			IP: anonymize.Mode(s.IP), Bits4: s.Prefix.IPv4, Bits6: s.Prefix.IPv6, DNT: collector.DNT(s.DNT), Window: anonymize.Window(s.VisitorWindow), GeoOff: !s.Geo,
-			Cookie: s.cookie(), Notice: notice[s.Domain],
+			PII: collector.PII(s.PII), Cookie: s.cookie(), Notice: notice[s.Domain],
 		}
 	}
 	return out
@@ -368,6 +363,18 @@ func (c *Config) apiSite(domain string) (statsapi.Site, bool) {
 		return statsapi.Site{}, false
 	}
 	return statsapi.Site{Zone: s.Timezone.Location, LongIDs: s.longIDs()}, true
+}
+
+// reports answers reports of st under each site's min_visitors.
+func (c *Config) reports(st *store.Store) store.Reports {
+	return store.Reports{Store: st, Min: c.minVisitors}
+}
+
+func (c *Config) minVisitors(site string) int {
+	if s := c.site(site); s != nil {
+		return s.MinVisitors
+	}
+	return 0
 }
 
 // longIDs tells whether a visitor can keep an id for more than a day.

@@ -95,7 +95,7 @@ func TestFullConfiguration(t *testing.T) {
 	if got := c.trustedProxies()[1]; got != netip.MustParsePrefix("::1/128") {
 		t.Errorf("a lone address became %s", got)
 	}
-	if w := c.warnings(); len(w) != 3 { // retention, min_visitors and organisation
+	if w := c.warnings(); len(w) != 2 { // retention and organisation
 		t.Errorf("warnings %q", w)
 	}
 }

@@ -118,18 +118,6 @@ func (r *records) covers(e *event.Event) bool {
 	return slices.ContainsFunc(r.orders, func(o *order) bool { return o.Covers(e) })
 }
 
-// open is how many orders there are of which rows may be left.
-func (r *records) open() (n int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, o := range r.orders {
-		if !o.gone {
-			n++
-		}
-	}
-	return n
-}
-
 // Held tells what is held of the subjects, in the store and in the spool. A hit that is being
 // stored at that moment may be in both numbers.
 func (r *records) Held(ctx context.Context, of []event.Subject, details bool) (event.Held, error) {

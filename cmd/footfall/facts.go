@@ -30,9 +30,9 @@ func (c *Config) facts(publicURL string, geo *classify.Geo) []policy.Facts {
 			Means:   []policy.Means{policy.Script, policy.Pixel, policy.Email},
 			Columns: policy.ColumnNames("events"), QueryParams: slices.Clone(s.QueryParams),
 			Timezone: s.Timezone.String(), Window: anonymize.Window(s.VisitorWindow).String(),
-			Address: anonymize.Mode(s.IP).String(), Bits4: anonymize.Bits4, Bits6: anonymize.Bits6,
+			Address: anonymize.Mode(s.IP).String(), Bits4: s.Prefix.IPv4, Bits6: s.Prefix.IPv6,
 			DNT: collector.DNT(s.DNT).String(), Cookie: string(s.Cookie), CookieDays: days, Place: place,
-			PII: string(s.PII), MinVisitors: s.MinVisitors, Retention: string(s.Retention),
+			PII: collector.PII(s.PII).String(), MinVisitors: s.MinVisitors, Retention: string(s.Retention),
 		}
 	}
 	return out

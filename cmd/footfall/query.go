@@ -107,7 +107,7 @@ func askStore(ctx context.Context, s streams, c *Config, body []byte) ([]byte, i
 	if err := st.Migrate(ready); err != nil {
 		return nil, 0, fmt.Errorf("the store does not answer: %w", err)
 	}
-	api := statsapi.API{Reader: st, Site: c.apiSite, Now: time.Now, Log: log}
+	api := statsapi.API{Reader: c.reports(st.Store), Site: c.apiSite, Now: time.Now, Log: log}
 	res, err := api.Answer(ctx, auth.Identity{}, body)
 	var se *statsapi.StatusError
 	if errors.As(err, &se) {

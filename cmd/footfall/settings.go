@@ -196,14 +196,15 @@ func parsed[T any](n *yaml.Node, key string, parse func(string) (T, error)) (T, 
 	return v, err
 }
 
-type (
-	piiMode    string
-	cookieMode string
-)
+type piiMode collector.PII
 
 func (m *piiMode) UnmarshalYAML(n *yaml.Node) error {
-	return oneOf(n, "pii", (*string)(m), "mask", "drop", "off")
+	v, err := parsed(n, "pii", collector.ParsePII)
+	*m = piiMode(v)
+	return err
 }
+
+type cookieMode string
 
 func (m *cookieMode) UnmarshalYAML(n *yaml.Node) error {
 	return oneOf(n, "cookie", (*string)(m), "none", "consented")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,7 +22,7 @@ const (
 	maxOwed = 1 << 16
 )
 
-// debts is what could not be written: hits by site, minute and reason (the key has no count).
+// debts is what could not be written: hits by site, minute, reason and what was masked (the key has no count).
 // A kill of the process loses them; everything else waits until there is room.
 type debts struct {
 	mu   sync.Mutex
@@ -53,6 +54,7 @@ func (s *Spool) owe(d event.Drop) {
 	}
 	n := d.Count
 	d.Count = 0
+	d.Page = strings.Clone(d.Page) // the caller's
 	s.debts.hits[d] += n
 	s.debts.sum += n
 }
@@ -165,7 +167,7 @@ func (s *Spool) Waiting() (event.Waiting, error) {
 	return w, nil
 }
 
-// tally counts the hits of a segment by site, minute and reason. Its keys share nothing with data.
+// tally counts the hits of a segment by site, minute, reason and what was masked. Its keys share nothing with data.
 func tally(data []byte, id uint64) map[event.Drop]uint64 {
 	held := map[event.Drop]uint64{}
 	var e event.Event
@@ -193,7 +195,7 @@ func tally(data []byte, id uint64) map[event.Drop]uint64 {
 			}
 			d.Site, d.Minute = e.Site, event.MinuteOf(e.Time)
 		}
-		d.Site, d.Reason = own(d.Site), own(d.Reason)
+		d.Site, d.Reason, d.Page = own(d.Site), own(d.Reason), own(d.Page)
 		held[d] += n
 	})
 	return held

@@ -71,6 +71,13 @@ type meta struct {
 	DimensionWarnings map[string]warning `json:"dimension_warnings,omitempty"`
 	TimeLabels        []string           `json:"time_labels,omitempty"`
 	TotalRows         *int               `json:"total_rows,omitempty"`
+	Withheld          *withheld          `json:"withheld,omitempty"`
+}
+
+// withheld says that there is more than may be told.
+type withheld struct {
+	What      string `json:"what"` // "view": all of it; "rows": steps of time
+	FewerThan int    `json:"fewer_than"`
 }
 
 type pagination struct {
@@ -172,6 +179,9 @@ func respond(r *Request, q store.Query, res *store.Result) *Response {
 		out.Meta.DimensionWarnings[dim] = warning{"capped", fmt.Sprintf("On %d of the days there were more than %d different values of %s: those with the fewest visitors are together as %q",
 			days, store.RollupCap, dim, store.Other)}
 	}
+	if res.Withheld != "" {
+		out.Meta.Withheld = &withheld{res.Withheld, res.MinVisitors}
+	}
 	if r.Include.TotalRows {
 		out.Meta.TotalRows = &res.TotalRows
 	}
@@ -258,7 +268,8 @@ func (a *API) Query(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, res)
 }
 
-// Realtime is the handler of GET /api/v2/realtime: {"visitors": n} of the last five minutes.
+// Realtime is the handler of GET /api/v2/realtime: {"visitors": n} of the last five minutes, or
+// {"visitors": null, "fewer_than": n} where there are too few to be told.
 func (a *API) Realtime(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", "GET")
@@ -278,6 +289,11 @@ func (a *API) Realtime(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := a.limited(r.Context())
 	defer cancel()
 	n, err := a.Reader.Realtime(ctx, site)
+	var few *store.FewError
+	if errors.As(err, &few) {
+		writeJSON(w, map[string]any{"visitors": nil, "fewer_than": few.Min})
+		return
+	}
 	if err != nil {
 		a.fail(w, a.statusError(ctx, err))
 		return

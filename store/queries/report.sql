@@ -10,7 +10,7 @@ FROM (
 )
 {{- if .Dims}}
 GROUP BY {{range $i, $d := .Dims}}{{if $i}}, {{end}}{{$d}}{{end}}
-HAVING sum(hits) > 0
+HAVING sum(hits) > 0{{if .Only}} AND {{put .Only}}{{end}}
 ORDER BY {{range $i, $o := .Order}}{{if $i}}, {{end}}{{$o}}{{end}}
 LIMIT {{.Offset}}, {{.Limit}}
 {{- end}}

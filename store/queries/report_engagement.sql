@@ -6,7 +6,8 @@ SELECT
 FROM (
     SELECT
         {{range $i, $d := .Dims}}{{put $d}} AS d{{$i}}, {{end}}
-        toUInt64(max(scroll)) AS deepest,
+        {{if .People}}any(visitor_id) AS visitor, {{end}}
+        {{- ""}}toUInt64(max(scroll)) AS deepest,
         sum(engaged_ms) AS ms
     FROM {{put .Source}}
     WHERE site = {{arg .Site}} AND {{put .Days}} AND kind = 3 AND visit_id != 0 AND {{put .Where}}

@@ -7,5 +7,5 @@ SELECT count() FROM (
         {{end}}{{put $b}}{{end}}
     )
     GROUP BY {{range $i, $d := .Dims}}{{if $i}}, {{end}}{{$d}}{{end}}
-    HAVING sum(hits) > 0
+    HAVING sum(hits) > 0{{if .Only}} AND {{put .Only}}{{end}}
 )

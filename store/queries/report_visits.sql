@@ -6,7 +6,8 @@ SELECT
 FROM (
     SELECT
         {{range $i, $d := .Dims}}{{put $d}} AS d{{$i}}, {{end}}
-        {{put .Entered}} AS entry,
+        {{if .People}}any(visitor_id) AS visitor, {{end}}
+        {{- put .Entered}} AS entry,
         countIf(kind = 1) AS views,
         countIf(kind = 2 AND interactive != 0) AS acts,
         toUInt64(max(toUInt32(time)) - min(toUInt32(time))) AS seconds

@@ -10,10 +10,10 @@ async function ask(): Promise<number | undefined> {
   try {
     const res = await fetch(live.dataset.live, { credentials: 'same-origin' });
     if (!res.ok) return undefined;
-    const { visitors } = (await res.json()) as { visitors: number };
+    const { visitors, fewer_than: few } = (await res.json()) as { visitors: number | null; fewer_than?: number };
     live.hidden = false;
-    live.querySelector('[data-count]')!.textContent = num(visitors);
-    return visitors;
+    live.querySelector('[data-count]')!.textContent = visitors === null ? `fewer than ${few}` : num(visitors);
+    return visitors ?? few;
   } catch {
     return undefined; // the next time will tell
   }

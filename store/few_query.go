@@ -1,0 +1,188 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// runFew answers a query under its MinVisitors.
+func (p *plan) runFew(ctx context.Context, r *reporter) (*Result, error) {
+	r.long = true
+	v, err := r.few(ctx, p.q.MinVisitors, fewQuestion{
+		site: p.q.Site, scope: p.scope, period: p.period, filters: p.q.Filters, breakdowns: [][]dimension{p.dims}})
+	if err != nil {
+		return nil, err
+	}
+	if v.withheld {
+		res := &Result{Rows: []Row{}, MinVisitors: p.q.MinVisitors, Withheld: WithheldView}
+		if len(p.dims) == 0 {
+			res.Rows, res.TotalRows = []Row{{Dimensions: []string{}, Metrics: make([]*float64, len(p.metrics))}}, 1
+		}
+		return res, nil
+	}
+	p.few, p.shown = v, &v.shown[0]
+	p.q.Filters = v.filters
+	p.scope.goals = pageGoals(v.filters)
+	asked := len(p.metrics)
+	if len(p.dims) > 0 && !slices.Contains(p.q.Metrics, "visitors") {
+		m, _ := metricOf("visitors")
+		p.metrics, p.parts = append(p.metrics, m), p.parts|m.parts
+		p.q.Metrics = append(slices.Clone(p.q.Metrics), m.name)
+	}
+	res, err := p.run(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	res.MinVisitors = p.q.MinVisitors
+	if p.shown.only() != nil {
+		res.Withheld = WithheldRows
+	}
+	p.withholdNearlyAll(res)
+	for i := range res.Rows {
+		res.Rows[i].Metrics = res.Rows[i].Metrics[:asked]
+	}
+	return res, nil
+}
+
+// withholdNearlyAll withholds the visitors of rows that all but a few of the view's visitors are in:
+// the total would tell of the few. Page views and events of the few are a row's of their own.
+func (p *plan) withholdNearlyAll(res *Result) {
+	i := slices.Index(p.q.Metrics, "visitors")
+	if len(p.dims) == 0 || slices.ContainsFunc(p.dims, func(d dimension) bool { return d.kind == dimTime }) {
+		return
+	}
+	for _, row := range res.Rows {
+		if row.Metrics[i] == nil || !p.few.nearlyAll(uint64(*row.Metrics[i])) {
+			continue
+		}
+		for j, m := range p.metrics {
+			if m.name != "pageviews" && m.name != "events" {
+				row.Metrics[j] = nil
+			}
+		}
+		if res.Warnings == nil {
+			res.Warnings = map[string]string{}
+		}
+		res.Warnings["visitors"] = fmt.Sprintf("not shown of a row that all but fewer than %d visitors are in", p.q.MinVisitors)
+	}
+}
+
+func (v *fewView) nearlyAll(visitors uint64) bool {
+	return visitors < v.visitors && v.visitors-visitors < v.min
+}
+
+// columnNames are the metrics whose columns the report needs.
+func (p *plan) columnNames() []string {
+	if p.few == nil {
+		return p.q.Metrics
+	}
+	return append(slices.Clone(p.q.Metrics), peopleColumns)
+}
+
+// base is a metric's text: under MinVisitors a rate has no value where too few visitors are behind it.
+func (p *plan) base(m metric) string {
+	if p.few == nil {
+		return m.sql
+	}
+	behind := ""
+	switch {
+	case m.name == "bounce_rate":
+		behind = "sum(entry_people)"
+	case m.parts&partVisits != 0:
+		behind = "sum(whole_people)"
+	case m.parts&partEngagement != 0:
+		behind = "sum(engaged_people)"
+	case m.name == "conversion_rate" && len(keptOf(withoutGoals(p.q.Filters), nil)) > 1,
+		m.name == "group_conversion_rate" && len(withoutGoals(p.q.Filters)) > 0 && len(p.dims) > 0:
+		behind = "toUInt64(0)" // its other part is a view of its own, which may not be told
+	default:
+		return m.sql
+	}
+	return fmt.Sprintf("if(%s < %d, toInt64(-1), %s)", behind, p.q.MinVisitors, m.sql)
+}
+
+// Reports answers reports under each site's MinVisitors. It is the only way from a store to people
+// and programs, so that none can forget the rule.
+type Reports struct {
+	Store *Store
+	Min   func(site string) int // 0: no rule
+}
+
+// Query is [Store.Query] under the site's rule.
+func (r Reports) Query(ctx context.Context, q Query) (*Result, error) {
+	q.MinVisitors = r.Min(q.Site)
+	return r.Store.Query(ctx, q)
+}
+
+// Overview is [Store.Overview] under the site's rule.
+func (r Reports) Overview(ctx context.Context, q OverviewQuery) (*Overview, error) {
+	q.MinVisitors = r.Min(q.Site)
+	return r.Store.Overview(ctx, q)
+}
+
+// FewError is the answer of [Reports.Realtime] where there are too few to be told.
+type FewError struct{ Min int }
+
+func (e *FewError) Error() string { return fmt.Sprintf("fewer than %d visitors", e.Min) }
+
+// Realtime is [Store.Realtime] under the site's rule: fewer visitors are a [*FewError], none among them.
+func (r Reports) Realtime(ctx context.Context, site string) (uint64, error) {
+	n, err := r.Store.Realtime(ctx, site)
+	if k := r.Min(site); err == nil && n < uint64(max(k, 0)) {
+		return 0, &FewError{k}
+	}
+	return n, err
+}
+
+// few finds out what may be told of an overview's two periods. The last breakdown is the series.
+func (o *overview) few(ctx context.Context, r *reporter) error {
+	r.long = true
+	interval, _ := dimensionOf(o.q.Interval)
+	for _, sp := range []*span{&o.now, &o.before} {
+		if !sp.to.After(sp.from) {
+			continue
+		}
+		q := fewQuestion{site: o.q.Site, scope: o.scope(*sp), period: sp.period, filters: sp.filters}
+		if sp == &o.now {
+			for _, d := range o.dims {
+				q.breakdowns = append(q.breakdowns, []dimension{d})
+			}
+		}
+		q.breakdowns = append(q.breakdowns, []dimension{interval})
+		var err error
+		if sp.few, err = r.few(ctx, o.q.MinVisitors, q); err != nil {
+			return err
+		}
+		sp.filters = sp.few.filters
+	}
+	return nil
+}
+
+// steps are those that may be told.
+func (v *fewView) steps(shown *fewShown, steps map[uint32]Totals) map[uint32]Totals {
+	if v.withheld {
+		return nil
+	}
+	if shown.all {
+		return steps
+	}
+	out := map[uint32]Totals{}
+	for _, row := range shown.rows {
+		if n, err := strconv.ParseUint(row[0], 10, 32); err == nil {
+			if t, ok := steps[uint32(n)]; ok {
+				out[uint32(n)] = t
+			}
+		}
+	}
+	return out
+}
+
+// rates leaves out the bounces of too few visits.
+func (o *overview) rates(t Totals) Totals {
+	if len(o.q.Filters) > 0 && t.Entries < uint64(o.q.MinVisitors) {
+		t.Entries, t.Bounces = 0, 0
+	}
+	return t
+}
