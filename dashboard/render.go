@@ -14,7 +14,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/kantarainitiative/footfall/dashboard/auth"
 	"github.com/kantarainitiative/footfall/dashboard/ui"
 	"github.com/kantarainitiative/footfall/store"
 )
@@ -41,23 +40,7 @@ func parseTemplates(assets *ui.Assets) (*template.Template, error) {
 }
 
 func (h *handler) frame(r *http.Request, title string) frame {
-	f := frame{Title: title, User: h.o.Auth.User(r), SignedIn: r.Header.Get("Authorization") == "", Fragment: r.Header.Get(fragmentHeader) != ""}
-	id, _ := auth.From(r)
-	for _, l := range []struct {
-		there bool
-		right auth.Right
-		link
-	}{
-		{h.o.Audit != nil, auth.Privacy, link{Label: "Audit log", URL: "/-/audit"}},
-		{h.o.Staff != nil, auth.Staff, link{Label: "Staff", URL: "/-/staff"}},
-		{h.o.Staff != nil, auth.Stats, link{Label: "Your account", URL: "/-/account"}},
-	} {
-		if l.there && id.May(l.right) {
-			l.Selected = r.URL.Path == l.URL
-			f.Links = append(f.Links, l.link)
-		}
-	}
-	return f
+	return frame{Title: title, User: h.o.Auth.User(r), SignedIn: r.Header.Get("Authorization") == "", Fragment: r.Header.Get(fragmentHeader) != ""}
 }
 
 // render draws a page whole before the first byte is sent, so that a failure is a failure.
