@@ -67,6 +67,14 @@ type Options struct {
 	// Metrics serves /metrics: to loopback as it is, to others behind Auth.
 	Metrics http.Handler
 
+	// Staff is who may see what, and CheckPassword tells whether a password is a user's. Nil: there
+	// are no pages about it.
+	Staff         *auth.Files
+	CheckPassword func(name, password string) (bool, error)
+	// Audit reads the audit log (nil: there is no page of it), and Note writes to it.
+	Audit Audit
+	Note  func(actor, action, object string, pairs ...string)
+
 	// ScriptTag and PixelTag are the HTML to paste into a page of the site.
 	ScriptTag, PixelTag func(site string) string
 	// Foot tells, for a site and period, whether the books balance and which notice is in

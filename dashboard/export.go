@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kantarainitiative/footfall/policy"
 	"github.com/kantarainitiative/footfall/store"
 )
 
@@ -30,7 +31,7 @@ func (h *handler) export(w http.ResponseWriter, r *http.Request, s Site) {
 		h.failed(w, r, err)
 		return
 	}
-	out := csvFile(w, v, strings.ReplaceAll(l.dim.Name, ":", "-"))
+	out := h.csvFile(w, r, v, strings.ReplaceAll(l.dim.Name, ":", "-"))
 	head := []string{l.dim.Name}
 	named := l.dim.Name == "visit:country"
 	if named {
@@ -74,8 +75,9 @@ func number(x store.Row, i int) string {
 	return strconv.FormatFloat(math.Round(*x.Metrics[i]*100)/100, 'f', -1, 64)
 }
 
-// csvFile begins the answer with a CSV file of the view.
-func csvFile(w http.ResponseWriter, v view, what string) *csv.Writer {
+// csvFile begins the answer with a CSV file of the view, and notes that figures leave the house.
+func (h *handler) csvFile(w http.ResponseWriter, r *http.Request, v view, what string) *csv.Writer {
+	h.note(r, policy.AuditExport, v.Site, "what", what, "from", v.Range.From.Format(time.DateOnly), "to", v.Range.To.Add(-time.Second).Format(time.DateOnly))
 	name := fmt.Sprintf("%s %s %s to %s", v.Site, what, v.Range.From.Format(time.DateOnly), v.Range.To.Add(-time.Second).Format(time.DateOnly))
 	safe := strings.Map(func(r rune) rune {
 		switch {
@@ -103,7 +105,7 @@ func (h *handler) seriesCSV(w http.ResponseWriter, r *http.Request, s Site) {
 		h.failed(w, r, err)
 		return
 	}
-	out := csvFile(w, v, "by-"+v.Step)
+	out := h.csvFile(w, r, v, "by-"+v.Step)
 	head := []string{v.Step}
 	for _, m := range metrics() {
 		head = append(head, m.Key)

@@ -2,11 +2,29 @@ package dashboard
 
 import (
 	"bytes"
+	"log/slog"
 	"net/http"
 
 	"github.com/kantarainitiative/footfall/dashboard/auth"
 	"github.com/kantarainitiative/footfall/dashboard/ui"
 )
+
+// RefusedPage returns what tells a person that their role is not enough: auth.Options' RefusedPage.
+func RefusedPage() (func(w http.ResponseWriter, r *http.Request), error) {
+	assets, err := ui.Load()
+	if err != nil {
+		return nil, err
+	}
+	t, err := parseTemplates(assets)
+	if err != nil {
+		return nil, err
+	}
+	h := &handler{tmpl: t, o: Options{Log: slog.New(slog.DiscardHandler)}}
+	return func(w http.ResponseWriter, r *http.Request) {
+		h.problem(w, r, http.StatusForbidden, "Your role does not let you see this",
+			"An admin can change your role, on the page Staff or with: footfall user grant NAME --role ROLE")
+	}, nil
+}
 
 // LoginPage returns what draws the login page: auth.Options' LoginPage. The form posts "name",
 // "password" and "next" to /login. It is the only page that is drawn for strangers, so it

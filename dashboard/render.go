@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/kantarainitiative/footfall/dashboard/auth"
 	"github.com/kantarainitiative/footfall/dashboard/ui"
 	"github.com/kantarainitiative/footfall/store"
 )
@@ -40,7 +41,23 @@ func parseTemplates(assets *ui.Assets) (*template.Template, error) {
 }
 
 func (h *handler) frame(r *http.Request, title string) frame {
-	return frame{Title: title, User: h.o.Auth.User(r), SignedIn: r.Header.Get("Authorization") == "", Fragment: r.Header.Get(fragmentHeader) != ""}
+	f := frame{Title: title, User: h.o.Auth.User(r), SignedIn: r.Header.Get("Authorization") == "", Fragment: r.Header.Get(fragmentHeader) != ""}
+	id, _ := auth.From(r)
+	for _, l := range []struct {
+		there bool
+		right auth.Right
+		link
+	}{
+		{h.o.Audit != nil, auth.Privacy, link{Label: "Audit log", URL: "/-/audit"}},
+		{h.o.Staff != nil, auth.Staff, link{Label: "Staff", URL: "/-/staff"}},
+		{h.o.Staff != nil, auth.Stats, link{Label: "Your account", URL: "/-/account"}},
+	} {
+		if l.there && id.May(l.right) {
+			l.Selected = r.URL.Path == l.URL
+			f.Links = append(f.Links, l.link)
+		}
+	}
+	return f
 }
 
 // render draws a page whole before the first byte is sent, so that a failure is a failure.

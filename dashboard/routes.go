@@ -32,6 +32,15 @@ func (h *handler) table() []route {
 			out = append(out, route{p, 0, h.o.Login})
 		}
 	}
+	// No domain begins with a hyphen.
+	if h.o.Staff != nil {
+		out = append(out,
+			route{"GET /-/account", auth.Stats, page(h.account)}, route{"POST /-/account", auth.Stats, page(h.account)},
+			route{"GET /-/staff", auth.Staff, page(h.staff)}, route{"POST /-/staff", auth.Staff, page(h.staff)})
+	}
+	if h.o.Audit != nil {
+		out = append(out, route{"GET /-/audit", auth.Privacy, page(h.audit)})
+	}
 	if h.o.Stats != nil {
 		out = append(out, route{"/api/v2/", auth.Stats, h.o.Stats})
 	}

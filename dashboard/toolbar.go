@@ -18,8 +18,9 @@ type frame struct {
 	Title    string
 	User     string
 	SignedIn bool
-	Fragment bool // only the part that the script swaps
-	Refresh  int  // seconds after which a page without script loads again; 0: never
+	Fragment bool   // only the part that the script swaps
+	Links    []link // to the pages that are of no site
+	Refresh  int    // seconds after which a page without script loads again; 0: never
 }
 
 // bar is the head of a site's pages: where one is, which period, what it is compared with.

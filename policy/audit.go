@@ -64,6 +64,10 @@ const (
 	AuditSmall     = "small group seen" // a look at fewer visitors than min_visitors
 )
 
+// AuditActions are all of them.
+var AuditActions = []string{AuditDisposal, AuditKeyErased, AuditErasure, AuditSubject, AuditConfig, AuditNotice,
+	AuditLogin, AuditRefused, AuditStaff, AuditExport, AuditToken, AuditSmall}
+
 const (
 	auditFile     = "audit.log"
 	auditHeadFile = "audit.head"

@@ -208,8 +208,12 @@ func (a *app) newStaff() error {
 	if err != nil {
 		return err
 	}
+	refusedPage, err := dashboard.RefusedPage()
+	if err != nil {
+		return err
+	}
 	guard, err := auth.NewGuard(auth.Options{
-		Files: a.files, Now: a.now, Log: a.log, LoginPage: loginPage,
+		Files: a.files, Now: a.now, Log: a.log, LoginPage: loginPage, RefusedPage: refusedPage,
 		Trusted: func() []netip.Prefix { return a.config().trustedProxies() },
 		OIDC:    func() *auth.OIDC { return a.oidc }, Proxy: a.proxyLogin, Note: a.note,
 	})
@@ -223,6 +227,7 @@ func (a *app) newStaff() error {
 	h, err := dashboard.New(dashboard.Options{
 		Reader: a.reports(), Sites: a.sites, Auth: guard, Login: login, Stats: api,
 		Foot: a.foot, Ledger: ledgerPages{a},
+		Staff: a.files, CheckPassword: guard.Check, Audit: auditPages{a}, Note: a.note,
 		Metrics:   promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		ScriptTag: func(site string) string { return beacon.ScriptTag(a.publicURL(), site) },
 		PixelTag:  func(site string) string { return beacon.NoscriptTag(a.publicURL(), site) },

@@ -191,3 +191,23 @@ func settingsOf(c *Config) map[string]string {
 	}
 	return out
 }
+
+// auditPages is what the dashboard reads the audit log from.
+type auditPages struct{ a *app }
+
+func (p auditPages) Audit(_ context.Context, action string, skip, limit int) (entries []policy.AuditEntry, all int, head policy.AuditHead, err error) {
+	var kept []policy.AuditEntry // the newest that are wanted, oldest first
+	r, err := policy.VerifyAudit(p.a.config().Data, policy.AuditHead{}, func(e policy.AuditEntry) bool {
+		if action == "" || e.Action == action {
+			all++
+			kept = append(kept, e)
+			if len(kept) > 2*(skip+limit) {
+				kept = slices.Delete(kept, 0, len(kept)-skip-limit)
+			}
+		}
+		return true
+	})
+	slices.Reverse(kept)
+	kept = kept[min(skip, len(kept)):]
+	return kept[:min(limit, len(kept))], all, r.Head, err
+}

@@ -260,6 +260,18 @@ func (f *Files) SetPassword(name, password string) error {
 	})
 }
 
+// SetRole changes what a user may do, at once.
+func (f *Files) SetRole(name string, role Role) error {
+	return f.update(func(s *state) error {
+		u := s.user(name)
+		if u == nil {
+			return fmt.Errorf("user %q: %w", name, ErrNotFound)
+		}
+		u.Role = role
+		return nil
+	})
+}
+
 // Grant changes what a user may do and see, at once.
 func (f *Files) Grant(name string, role Role, sites []string) error {
 	return f.update(func(s *state) error {

@@ -56,6 +56,8 @@ type Options struct {
 	Trusted func() []netip.Prefix
 	// LoginPage writes the login page. The status is already decided.
 	LoginPage func(w http.ResponseWriter, r *http.Request, status int, v LoginView)
+	// RefusedPage tells a person that their role is not enough. nil: in plain text.
+	RefusedPage func(w http.ResponseWriter, r *http.Request)
 	// OIDC is the OpenID provider now configured; nil, or a nil answer: there is none.
 	OIDC func() *OIDC
 	// Proxy is the login by a reverse proxy's header; nil, or a nil answer: there is none.
@@ -199,7 +201,11 @@ func (g *Guard) Require(right Right, next http.Handler) http.Handler {
 		switch status {
 		case http.StatusOK:
 			if !id.May(right) {
-				if isPage(r) {
+				switch {
+				case isPage(r) && g.RefusedPage != nil:
+					g.RefusedPage(w, r)
+					return
+				case isPage(r):
 					http.Error(w, "Your role does not let you see this page.", http.StatusForbidden)
 					return
 				}

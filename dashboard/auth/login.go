@@ -141,6 +141,24 @@ func (g *Guard) loginByForm(w http.ResponseWriter, r *http.Request) {
 	g.start(w, r, session{By: byPassword, Name: u.Name}, sessionLife, v)
 }
 
+// Check tells whether a password is the user's, for what takes more than a session. Guesses are
+// counted with those of the login.
+func (g *Guard) Check(name, password string) (bool, error) {
+	s, err := g.Files.current()
+	if err != nil {
+		return false, err
+	}
+	u := s.user(name)
+	if u == nil || !g.may("account", name, rate.Every(accountEvery), accountBurst) {
+		return false, nil
+	}
+	if checkPassword(u.Hash, password) {
+		return true, nil
+	}
+	g.failed(u, name, "password")
+	return false, nil
+}
+
 // loginByCode takes the code of somebody whose password was right.
 func (g *Guard) loginByCode(w http.ResponseWriter, r *http.Request, s *state, sealed string, v LoginView) {
 	var p pending

@@ -60,6 +60,8 @@ type Identity struct {
 	Role   Role   // of a person
 	Scopes []string
 	Sites  []string // the only sites it may see; empty: every site
+
+	Password bool // a user of the staff file, rather than somebody whom a link, a provider or a proxy vouches for
 }
 
 // MaySee tells whether the identity may see the site.

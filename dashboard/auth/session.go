@@ -109,7 +109,7 @@ func (s *state) session(cookie string, now time.Time) (v session, id Identity, o
 		if u == nil {
 			return v, id, false
 		}
-		id.Role, id.Sites = u.Role, u.Sites
+		id.Role, id.Sites, id.Password = u.Role, u.Sites, true
 	case byLink:
 		id.Role = Admin // whoever makes links owns the data directory
 	case byOIDC:
