@@ -10,6 +10,26 @@ import (
 	"strings"
 )
 
+// This file and few_table.go hold the rule of small numbers (MinVisitors, k below): no answer shows a
+// figure of fewer than k visitors, nor lets it be worked out by sums and differences of answers about
+// one site and period, as far as is said here.
+//
+//   - One dimension: values with fewer than k visitors in the period are [Few], in rows and for filters
+//     alike; so that Few is two values and k visitors the smallest other value may join. All answers are
+//     then sums of values and of Few, each of k visitors at least.
+//   - Two dimensions (steps of time are one): their table over those values hides small cells and as many
+//     others as it takes ([fewTable.hide]), the same ones whichever way it is asked for. Rows and totals are
+//     told where the shown cells and the sums of rows and columns tell them already, and besides where
+//     a filter of several values cuts every column in parts from which no small cell follows
+//     ([fewTable.shownColumns]): that is right for one such filter at a time.
+//   - More dimensions: a row is told that has k visitors and from which no filter alone leaves out fewer.
+//   - A filtered view is withheld that has fewer than k visitors, that one of its filters leaves fewer
+//     out of, or whose cells are not told. None is fewer than k: whether there is anybody is not told either.
+//
+// Not held back: totals and steps of time without filters, and so what two periods differ by; bounds;
+// what follows from knowing which combinations of values are impossible. Visitors behind several cells are
+// counted once: a cell weighs what its visitors' shares in it come to.
+
 // Few is the row that stands for all values with too few visitors to be shown.
 const Few = "(few)"
 

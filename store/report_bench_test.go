@@ -101,10 +101,12 @@ func BenchmarkOverview10M(b *testing.B) {
 				name    string
 				days    event.Day
 				filters []Filter
-			}{{"30d", 30, nil}, {"90d", 90, nil}, {"90d_country", 90, country}, {"90d_page", 90, page}} {
+				least   int
+			}{{"30d", 30, nil, 0}, {"90d", 90, nil, 0}, {"90d_country", 90, country, 0}, {"90d_page", 90, page, 0},
+				{"30d_few", 30, nil, 5}, {"90d_few", 90, nil, 5}, {"90d_country_few", 90, country, 5}} {
 				b.Run(c.name, func(b *testing.B) {
 					q := question(c.days)
-					q.Filters = c.filters
+					q.Filters, q.MinVisitors = c.filters, c.least
 					var floors, times []time.Duration
 					for b.Loop() {
 						begun := time.Now()

@@ -246,6 +246,33 @@ func TestRealtime(t *testing.T) {
 	}
 }
 
+// few is a store whose site has too few visitors to be told of.
+type few struct{}
+
+func (few) Query(context.Context, store.Query) (*store.Result, error) {
+	return &store.Result{Rows: []store.Row{{Metrics: make([]*float64, 1)}}, Withheld: store.WithheldView, MinVisitors: 5}, nil
+}
+
+func (few) Realtime(context.Context, string) (uint64, error) { return 0, &store.FewError{Min: 5} }
+
+func TestWithheld(t *testing.T) {
+	a := api(t, &reader{})
+	a.Reader = few{}
+	w := httptest.NewRecorder()
+	a.Query(w, httptest.NewRequest("POST", "/api/v2/query", strings.NewReader(
+		`{"site_id":"example.org","metrics":["visitors"],"date_range":"7d","filters":[["is","visit:source",["rare.example"]]]}`)))
+	for _, want := range []string{`"results":[{"metrics":[null],"dimensions":[]}]`, `"withheld":{"what":"view","fewer_than":5}`} {
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s lacks %s", w.Body, want)
+		}
+	}
+	w = httptest.NewRecorder()
+	a.Realtime(w, httptest.NewRequest("GET", "/api/v2/realtime?site_id=example.org", nil))
+	if got := strings.TrimSpace(w.Body.String()); got != `{"fewer_than":5,"visitors":null}` {
+		t.Error(got)
+	}
+}
+
 func FuzzParseRequest(f *testing.F) {
 	f.Add([]byte(`{"site_id":"example.org","metrics":["visitors"],"date_range":"7d","filters":[["is","visit:source",["x"]]]}`))
 	f.Add([]byte(`{"site_id":"e","metrics":["m"],"date_range":["2026-01-01","2026-01-02T00:00:00Z"],"order_by":[["m","asc"]]}`))

@@ -26,6 +26,9 @@ type Store struct {
 	Email    []store.EmailRow            // instead of the invented ones
 	Capped   map[string]int              // days by dimension, as in store.Result
 
+	Least int  // min_visitors
+	Small bool // filtered views have fewer visitors, and so has the site now
+
 	mu        sync.Mutex
 	overviews []store.OverviewQuery
 	queries   []store.Query
@@ -47,6 +50,9 @@ func (s *Store) Queries() []store.Query {
 
 // Realtime answers Here.
 func (s *Store) Realtime(ctx context.Context, _ string) (uint64, error) {
+	if s.Small && s.Err == nil {
+		return 0, &store.FewError{Min: s.Least}
+	}
 	return s.Here, cmp.Or(s.Err, ctx.Err())
 }
 
@@ -75,6 +81,20 @@ func (s *Store) Overview(ctx context.Context, q store.OverviewQuery) (*store.Ove
 	}
 	if s.Empty || s.Quiet {
 		o.Totals, o.Series = zero(o.Series)
+		return o, nil
+	}
+	o.MinVisitors = s.Least
+	if s.Small && len(q.Filters) > 0 {
+		o.Totals, o.Series = zero(o.Series)
+		o.Totals.Withheld = true
+		for i := range o.Series {
+			o.Series[i].Withheld = true
+		}
+		o.Previous, o.PreviousSeries = zero(o.PreviousSeries)
+		o.Previous.Withheld = true
+		for i := range o.PreviousSeries {
+			o.PreviousSeries[i].Withheld = true
+		}
 		return o, nil
 	}
 	for i, d := range q.Panels {
@@ -283,6 +303,10 @@ func (s *Store) Query(ctx context.Context, q store.Query) (*store.Result, error)
 	}
 	res := &store.Result{Capped: s.Capped}
 	if s.Empty || s.Quiet || len(q.Dimensions) != 1 {
+		return res, nil
+	}
+	if res.MinVisitors = s.Least; s.Small && len(q.Filters) > 0 {
+		res.Withheld = store.WithheldView
 		return res, nil
 	}
 	f := func(x float64) *float64 { return &x }

@@ -25,9 +25,12 @@ func (open) Allowed(*http.Request, string) bool                   { return true 
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:8099", "address to serve on")
-	state := flag.String("state", "", "empty, quiet, down or off")
+	state := flag.String("state", "", "empty, quiet, small, down or off")
 	flag.Parse()
 	reader := &fake.Store{Here: 14, Empty: *state == "empty", Quiet: *state == "quiet"}
+	if *state == "small" {
+		reader.Least, reader.Small = 5, true
+	}
 	if *state == "down" {
 		reader.Err = errors.New("down")
 	}
