@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kantarainitiative/footfall/dashboard/period"
+	"github.com/kantarainitiative/footfall/event"
 	"github.com/kantarainitiative/footfall/store"
 )
 
@@ -20,6 +21,8 @@ type Ledger interface {
 	Ledger(ctx context.Context, q store.LedgerQuery) ([]store.LedgerLine, error)
 	// Outages are the times whose hits reached the database late.
 	Outages(ctx context.Context, site string, from, to time.Time) ([]store.Outage, error)
+	// MaskedPages is where personal data was found, most hits first.
+	MaskedPages(ctx context.Context, q store.LedgerQuery) ([]store.MaskedPage, error)
 	// Spool is how much waits on disk at present, of all sites, how much may, and when the
 	// oldest of it came: zero if nothing waits.
 	Spool() (bytes, limit int64, oldest time.Time)
@@ -29,6 +32,7 @@ const (
 	ledgerStep   = 15 * time.Minute // every zone's day begins with one
 	ledgerByDay  = 92               // days; longer periods are shown by month
 	ledgerEvents = 30               // things that happened, at most
+	ledgerMasked = 30               // pages with personal data, at most
 )
 
 // ledgerPage is what became of every hit.
@@ -40,6 +44,8 @@ type ledgerPage struct {
 	Total    ledgerRow
 	Events   []ledgerEvent
 	More     string // how many things that happened are not shown
+	Masked   []maskedLine
+	MoreMask string // how many pages with personal data are not shown
 	Reasons  []row
 	Erased   bool   // something was
 	Waiting  string // hits of the site
@@ -84,6 +90,11 @@ func (h *handler) ledger(w http.ResponseWriter, r *http.Request, s Site) {
 		h.failed(w, r, err)
 		return
 	}
+	masked, err := h.o.Ledger.MaskedPages(r.Context(), store.LedgerQuery{Site: s.Domain, From: v.Range.From, To: v.Range.To})
+	if err != nil {
+		h.failed(w, r, err)
+		return
+	}
 	p := ledgerPage{toolbar: h.toolbar(r, v, "ledger"), Unit: "Day", Balances: true}
 	p.Title = "Ledger – " + s.Domain
 	p.PeriodOnly, p.Chips = true, nil
@@ -93,6 +104,7 @@ func (h *handler) ledger(w http.ResponseWriter, r *http.Request, s Site) {
 	}
 	p.fill(v, lines, byMonth)
 	p.happened(v, lines, outages)
+	p.found(masked)
 	bytes, limit, oldest := h.o.Ledger.Spool()
 	p.Bytes, p.Limit, p.Oldest = size(bytes), size(limit), "Nothing waits"
 	if !oldest.IsZero() {
@@ -230,6 +242,54 @@ func clockOf(t, day time.Time) string {
 		return t.Format("15:04")
 	}
 	return t.Format("Mon 2 Jan 15:04")
+}
+
+// maskedLine says in words that personal data was found on a page.
+type maskedLine struct{ What, Where, Page, Words string }
+
+// found tells where personal data was found.
+func (p *ledgerPage) found(masked []store.MaskedPage) {
+	if n := len(masked); n > ledgerMasked {
+		p.MoreMask = count(uint64(n - ledgerMasked))
+		masked = masked[:ledgerMasked]
+	}
+	for _, m := range masked {
+		l := maskedLine{What: kindWords(m.Kind), Where: "in what was sent with", Page: m.Page}
+		switch {
+		case m.Page == event.OtherPages:
+			l.Where, l.Page = "on further pages", ""
+		case strings.Contains(m.Page, "("+m.Kind+")"):
+			l.Where = "in the address of"
+		}
+		var said []string
+		if m.Masked > 0 {
+			said = append(said, count(m.Masked)+" "+plural(m.Masked, "hit", "hits")+", masked before anything was written.")
+		}
+		if m.Dropped > 0 {
+			said = append(said, count(m.Dropped)+" "+plural(m.Dropped, "hit", "hits")+", not counted for it.")
+		}
+		l.Words = strings.Join(said, " ")
+		p.Masked = append(p.Masked, l)
+	}
+}
+
+// kindWords is a kind of personal data in words.
+func kindWords(kind string) string {
+	switch kind {
+	case "email":
+		return "E-mail addresses"
+	case "phone":
+		return "Telephone numbers"
+	case "ip":
+		return "IP addresses"
+	case "card":
+		return "Numbers of payment cards"
+	case "iban":
+		return "Bank account numbers"
+	case "token":
+		return "Tokens and session ids"
+	}
+	return kind
 }
 
 func plural(n uint64, one, more string) string {

@@ -17,6 +17,8 @@ func TestLedgerPage(t *testing.T) {
 	text := b.page("/example.org/ledger?period=7d")
 	wants(t, text, "Tue 24 Nov", "Wed 18 Nov", "The database was unreachable", "2,871 hits waited on disk and were stored by 16:41",
 		"Fri 20 Nov", "14:02–16:40", "1 hit waited on disk and was stored by", "There was no room on disk", "12 hits were refused",
+		"Personal data found in hits", "E-mail addresses", "in the address of <b>/welcome/(email)</b>: 312 hits, masked before anything was written.",
+		"in the address of <b>/reset/(token)</b>: 41 hits, masked before anything was written. 1 hit, not counted for it.", "in what was sent with <b>/contact</b>", "on further pages: 9 hits, not counted for it.",
 		"Not counted, and why", "Robot (user agent)", "Do Not Track", "never who", "4 GB", `href="/example.org?period=7d"`)
 	if strings.Contains(text, "do not balance") || strings.Contains(text, `class="bad"><th`) {
 		t.Error("the books balance, and the page says otherwise")

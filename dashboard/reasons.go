@@ -31,6 +31,8 @@ func reasonWords(reason string) (short, long string) {
 		return "from other hosts", "On a host that is not the site’s"
 	case "site":
 		return "for no site here", "For a site that is not configured"
+	case "pii":
+		return "with personal data", "Personal data in the address or the texts"
 	case "rate":
 		return "over the rate limit", "More than one network may send"
 	case "malformed":

@@ -32,6 +32,7 @@ type booksQuery struct {
 	Site     string
 	From, To event.Day // both included; 0: no such limit
 	Minutes  bool
+	PII      bool // where personal data was found, in place of the books
 }
 
 // maxMinuteDays is how many days may be asked for by the minute.
@@ -39,6 +40,9 @@ const maxMinuteDays = 31
 
 func (q booksQuery) values() url.Values {
 	v := url.Values{"site_id": {q.Site}, "minutes": {strconv.FormatBool(q.Minutes)}}
+	if q.PII {
+		v.Set("pii", "true")
+	}
 	for name, d := range map[string]event.Day{"from": q.From, "to": q.To} {
 		if d != 0 {
 			v.Set(name, d.String())
@@ -50,6 +54,7 @@ func (q booksQuery) values() url.Values {
 func parseBooksQuery(v url.Values) (q booksQuery, err error) {
 	q.Site = v.Get("site_id")
 	q.Minutes, _ = strconv.ParseBool(v.Get("minutes"))
+	q.PII, _ = strconv.ParseBool(v.Get("pii"))
 	for name, to := range map[string]*event.Day{"from": &q.From, "to": &q.To} {
 		if s := v.Get(name); s != "" {
 			t, err := time.Parse(time.DateOnly, s)
@@ -223,11 +228,13 @@ func runLedger(ctx context.Context, s streams, args []string) error {
 		f.Func(flag, what, func(s string) error { v.Set(name, s); return nil })
 	}
 	minutes := f.Bool("minutes", false, "a line a minute instead of a line a day")
+	pii := f.Bool("pii", false, "where personal data was found and masked, or dropped the hit: by kind and page")
 	asJSON := f.Bool("json", false, "print JSON")
 	if _, err := f.parse(args, 0, 0); err != nil {
 		return err
 	}
-	v.Set("minutes", strconv.FormatBool(*minutes))
+	v.Set("minutes", strconv.FormatBool(*minutes && !*pii))
+	v.Set("pii", strconv.FormatBool(*pii))
 	q, err := parseBooksQuery(v)
 	if err != nil {
 		return usageError{fmt.Errorf("--%w", err)}
@@ -238,6 +245,9 @@ func runLedger(ctx context.Context, s streams, args []string) error {
 	}
 	if err := q.check(cfg, time.Now()); err != nil {
 		return usageError{fmt.Errorf("--%w", err)}
+	}
+	if q.PII {
+		return runLedgerPII(ctx, s, cfg, q, *asJSON)
 	}
 	var r booksReport
 	answer, status, err := askServe(ctx, cfg, http.MethodGet, "/api/v2/ledger?"+q.values().Encode(), nil)
@@ -327,7 +337,12 @@ func (a *app) serveLedger(w http.ResponseWriter, r *http.Request) {
 		auth.JSONError(w, http.StatusForbidden, "site_id: this token may not read that site, or all of them")
 		return
 	}
-	books, err := readBooks(r.Context(), a.config(), a.store.Store, a.spool, q)
+	var books any
+	if q.PII {
+		books, err = readPII(r.Context(), a.config(), a.store.Store, q)
+	} else {
+		books, err = readBooks(r.Context(), a.config(), a.store.Store, a.spool, q)
+	}
 	if err != nil {
 		a.log.Warn("the ledger could not be read", "error", err)
 		auth.JSONError(w, http.StatusServiceUnavailable, "the ledger cannot be read now; the log says why")
@@ -360,6 +375,10 @@ func (p ledgerPages) Ledger(ctx context.Context, q store.LedgerQuery) ([]store.L
 
 func (p ledgerPages) Outages(ctx context.Context, site string, from, to time.Time) ([]store.Outage, error) {
 	return p.a.store.Outages(ctx, site, from, to)
+}
+
+func (p ledgerPages) MaskedPages(ctx context.Context, q store.LedgerQuery) ([]store.MaskedPage, error) {
+	return p.a.store.MaskedPages(ctx, q)
 }
 
 func (p ledgerPages) Spool() (bytes, limit int64, oldest time.Time) {

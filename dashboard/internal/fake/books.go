@@ -64,6 +64,19 @@ func (b *Books) Outages(_ context.Context, _ string, from, to time.Time) (out []
 	return out, nil
 }
 
+// MaskedPages has one page of each sort.
+func (b *Books) MaskedPages(_ context.Context, q store.LedgerQuery) ([]store.MaskedPage, error) {
+	if b.Err != nil || b.Empty {
+		return nil, b.Err
+	}
+	return []store.MaskedPage{
+		{Site: q.Site, Kind: "email", Page: "/welcome/(email)", Masked: 312},
+		{Site: q.Site, Kind: "token", Page: "/reset/(token)", Masked: 41, Dropped: 1},
+		{Site: q.Site, Kind: "phone", Page: "/contact", Masked: 2},
+		{Site: q.Site, Kind: "email", Page: "(other)", Dropped: 9},
+	}, nil
+}
+
 // Spool holds a little.
 func (b *Books) Spool() (bytes, limit int64, oldest time.Time) {
 	return 1100, 4 << 30, b.Now().Add(-time.Second)
