@@ -72,6 +72,7 @@ type recordsOptions struct {
 // order is one that is not done with.
 type order struct {
 	event.Order
+	taken  time.Time          // when it came, by the machine's clock; zero: in an earlier process
 	result chan event.Erasure // has room for one: the rows are gone
 	gone   bool               // the rows are; only rollups are to be tidied
 }
@@ -147,7 +148,7 @@ func (r *records) Erase(ctx context.Context, of []event.Subject) (event.Erasure,
 		return event.Erasure{}, err
 	}
 	at := r.now()
-	o := &order{Order: event.NewOrder(at, slices.Clone(of)), result: make(chan event.Erasure, 1)}
+	o := &order{Order: event.NewOrder(at, slices.Clone(of)), taken: time.Now(), result: make(chan event.Erasure, 1)}
 	r.mu.Lock()
 	n := len(of)
 	for _, w := range r.orders {
@@ -272,7 +273,7 @@ func (r *records) next() *order {
 
 // carryOut makes an order's rows go.
 func (r *records) carryOut(ctx context.Context, o *order) error {
-	t := time.NewTimer(r.grace)
+	t := time.NewTimer(time.Until(o.taken.Add(r.grace))) // those that waited for others have waited
 	defer t.Stop()
 	select {
 	case <-t.C:
