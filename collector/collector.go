@@ -37,6 +37,7 @@ import (
 	"github.com/kantarainitiative/footfall/collector/privacy"
 	"github.com/kantarainitiative/footfall/collector/spool"
 	"github.com/kantarainitiative/footfall/event"
+	"github.com/kantarainitiative/footfall/policy"
 )
 
 // What the collector uses, as it uses it. Everything must be safe for concurrent use.
@@ -109,6 +110,9 @@ type Options struct {
 	CookieKey *anonymize.CookieKey
 	Records   privacy.Records  // nil: visitors are told that nothing can be looked up now
 	Receipts  privacy.Receipts // nil: there are none
+
+	Notices *policy.Notices      // nil: there is no notice to show
+	Notice  *privacy.NoticePages // nil: the notice in our own words
 
 	Limits     Limits
 	Now        func() time.Time // nil: time.Now
@@ -183,6 +187,7 @@ func New(o Options) (*Collector, error) {
 	var err error
 	if c.pages, err = privacy.New(privacy.Options{
 		Key: o.CookieKey, Records: o.Records, Receipts: o.Receipts, Now: c.now, Log: c.log,
+		Notices: o.Notices, Notice: o.Notice,
 	}); err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ func (c *Collector) handle(ctx *fasthttp.RequestCtx) {
 		c.serveHealth(ctx)
 	case "/readyz":
 		c.serveReady(ctx)
-	case privacy.PathOptOut, privacy.PathConsent, privacy.PathMe, privacy.PathGPC, privacy.PathKeys:
+	case privacy.PathOptOut, privacy.PathConsent, privacy.PathMe, privacy.PathGPC, privacy.PathKeys, privacy.PathNotice, privacy.PathHistory:
 		c.servePerson(ctx)
 	default:
 		if token, ok := openToken(path); ok {

@@ -67,7 +67,7 @@ func columns() []Column {
 		{"events", "kind", "What happened: a page view, an event, time on a page, an opened email, a link followed in an email", "page view", traffic, "time"},
 		{"events", "name", "The event's name", "pageview", own, "props"},
 		{"events", "interactive", "Whether the event shows that somebody was reading", "yes", own, "props"},
-		{"events", "visitor_id", "The number of the day", "7f3a90d2c4b85ec1", once, "ids"},
+		{"events", "visitor_id", "The visitor's number", "7f3a90d2c4b85ec1", once, "ids"},
 		{"events", "visit_id", "A random number for the visit", "19ac5e07f2d46b38", "to tell how long a visit was", "ids"},
 		{"events", "visit_seq", "The place of the event within the visit", "3", "to tell how long a visit was", "ids"},
 		{"events", "hostname", "The host of the page", "www.example.org", read, "page"},

@@ -52,12 +52,16 @@ type Facts struct {
 
 	Timezone    string `json:"timezone"`     // whose midnight ends a day
 	Window      string `json:"window"`       // how long an id lasts: day, week, month
+	KeyDelay    int    `json:"key_delay"`    // minutes after the end of the window until the key is erased, at most
 	Address     string `json:"address"`      // what is kept of an IP address: truncate, hash, drop
 	Bits4       int    `json:"bits4"`        // bits of an IPv4 address that truncate keeps
 	Bits6       int    `json:"bits6"`        // the same for IPv6
 	DNT         string `json:"dnt"`          // the answer to Do-Not-Track and GPC: ignore, unlinked, drop
 	Cookie      string `json:"cookie"`       // none, consented
-	CookieDays  int    `json:"cookie_days"`  // life of the cookie, from when consent was given
+	CookieName  string `json:"cookie_name"`  // of the cookie for those who agree, "" for none
+	CookieDays  int    `json:"cookie_days"`  // its life, from when consent was given
+	OptOutName  string `json:"optout_name"`  // of the cookie of those who are not to be counted
+	OptOutDays  int    `json:"optout_days"`  // its life
 	Place       string `json:"place"`        // what is looked up of an address, on this machine: none, country, city
 	PII         string `json:"pii"`          // personal data found in texts: mask, drop, off
 	MinVisitors int    `json:"min_visitors"` // smaller groups are not shown; 0: all are
@@ -66,6 +70,8 @@ type Facts struct {
 	// Disposal tells that the program itself deletes what is older. Otherwise the period is the
 	// organisation's intention, and the notice says so.
 	Disposal bool `json:"disposal"`
+	// Replay is how long the files that records come in are kept once these are stored, as 24h; "" for no longer.
+	Replay string `json:"replay"`
 }
 
 // fact is one part of the meaning: what a change of makes a new version.
@@ -98,13 +104,17 @@ func (f *Facts) meaning() []fact {
 		{"query_params", list(f.QueryParams), "Parameters kept in a page's address", orNone(strings.Join(f.QueryParams, ", "))},
 		{"address", strings.Join([]string{f.Address, strconv.Itoa(f.Bits4), strconv.Itoa(f.Bits6)}, " "), "IP address", f.sayAddress()},
 		{"window", f.Window, "Life of a visitor's number", "one " + f.Window},
+		{"key_delay", minutes(f.KeyDelay), "Key of the numbers", f.sayKeyDelay()},
 		{"timezone", f.Timezone, "Midnight", "in " + f.Timezone},
 		{"dnt", f.DNT, "Do-Not-Track and Global Privacy Control", f.sayDNT()},
 		{"cookie", fmt.Sprint(f.Cookie, " ", f.CookieDays), "Cookie", f.sayCookie()},
+		{"cookie_name", f.CookieName, "Name of the cookie", orNone(f.CookieName)},
+		{"optout", strings.TrimSpace(fmt.Sprint(f.OptOutName, " ", minutes(f.OptOutDays))), "Cookie of those who are not counted", f.sayOptOut()},
 		{"place", f.Place, "Place", f.sayPlace()},
 		{"pii", f.PII, "Personal data that strays into addresses and titles", f.sayPII()},
 		{"min_visitors", strconv.Itoa(f.MinVisitors), "Smallest group shown", f.sayMinVisitors()},
 		{"retention", f.Retention + " " + yesNo[f.Disposal], "Kept for", f.sayRetention()},
+		{"replay", f.Replay, "Kept for repairs", f.sayReplay()},
 	}
 }
 

@@ -12,7 +12,7 @@ func someFacts() Facts {
 		URL:        "https://stats.example.org", Site: "example.org",
 		Means: []Means{Script, Pixel, Email}, Columns: ColumnNames("events"), QueryParams: []string{"page"},
 		Timezone: "Europe/Berlin", Window: "day", Address: "truncate", Bits4: 24, Bits6: 48, DNT: "unlinked",
-		Cookie: "none", Place: "country", PII: "mask", Retention: "400d",
+		Cookie: "none", OptOutName: "footfall_optout", OptOutDays: 400, Place: "country", PII: "mask", Retention: "400d",
 	}
 }
 
@@ -83,7 +83,7 @@ func TestFingerprintIsStable(t *testing.T) {
 
 func TestChangesAreReadable(t *testing.T) {
 	old, new := someFacts(), someFacts()
-	new.DNT, new.Retention, new.Cookie, new.CookieDays = "drop", "25mo", "consented", 390
+	new.DNT, new.Retention, new.Cookie, new.CookieName, new.CookieDays = "drop", "25mo", "consented", "footfall_id", 390
 	var got []string
 	for _, c := range Changes(old, new) {
 		got = append(got, c.What+": "+c.From+" -> "+c.To)
@@ -91,6 +91,7 @@ func TestChangesAreReadable(t *testing.T) {
 	want := []string{
 		"Do-Not-Track and Global Privacy Control: the page view is counted without any number: it cannot be joined to another one -> the visit is not counted at all",
 		"Cookie: none -> only with consent: a random number, for 390 days from then, which later visits do not extend",
+		"Name of the cookie: none -> footfall_id",
 		"Kept for: 400 days; deleting is the organisation's task, the program does not do it by itself -> 25 months; deleting is the organisation's task, the program does not do it by itself",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {

@@ -89,10 +89,8 @@ func (n *Notices) Update(facts []Facts, apply func(version map[string]uint32) er
 	running, version := map[string]Facts{}, map[string]uint32{}
 	changed := false
 	for _, f := range facts {
-		have := next[f.Site]
-		mark := Fingerprint(f)
-		if len(have) == 0 || have[len(have)-1].Fingerprint != mark {
-			next[f.Site] = append(slices.Clip(have), Notice{uint32(len(have)) + 1, n.now().UTC().Truncate(time.Second), mark, f})
+		if v, fresh := n.preview(f); fresh {
+			next[f.Site] = append(slices.Clip(next[f.Site]), v)
 			changed = true
 		}
 		running[f.Site], version[f.Site] = f, uint32(len(next[f.Site]))
@@ -139,6 +137,24 @@ func (n *Notices) Current(site string) (v Notice, ok bool) {
 		v.Facts = f
 	}
 	return v, true
+}
+
+// Preview returns the notice that facts would have if they were put in force now, and whether that
+// would be a new version. It changes nothing.
+func (n *Notices) Preview(f Facts) (v Notice, fresh bool) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.preview(f)
+}
+
+func (n *Notices) preview(f Facts) (v Notice, fresh bool) {
+	h, mark := n.history[f.Site], Fingerprint(f)
+	if len(h) > 0 && h[len(h)-1].Fingerprint == mark {
+		v = h[len(h)-1]
+		v.Facts = f
+		return v, false
+	}
+	return Notice{uint32(len(h)) + 1, n.now().UTC().Truncate(time.Second), mark, f}, true
 }
 
 // History returns every version of a site's notice, the oldest first. The caller must not change it.

@@ -138,3 +138,5 @@ func TestDamagedHistoryIsNotReplaced(t *testing.T) {
 		}
 	}
 }
+
+func at2026() time.Time { return time.Date(2026, 11, 1, 10, 0, 0, 0, time.UTC) }

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // The words of single facts. They may change freely: only values make a version.
@@ -121,4 +122,44 @@ func sayPeriod(p string) string {
 		unit += "s"
 	}
 	return n + " " + unit
+}
+
+func (f *Facts) sayOptOut() string {
+	return fmt.Sprintf("%s, which says the same for everybody, for %d days", f.OptOutName, f.OptOutDays)
+}
+
+// minutes is "" for none, as the fingerprint wants a fact that says nothing.
+func minutes(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
+func (f *Facts) sayKeyDelay() string {
+	if f.KeyDelay == 0 {
+		return "erased when the " + f.Window + " is over"
+	}
+	return fmt.Sprintf("erased %d:%02d hours after the %s is over at the latest", f.KeyDelay/60, f.KeyDelay%60, f.Window)
+}
+
+func (f *Facts) sayReplay() string {
+	if f.Replay == "" {
+		return "nothing"
+	}
+	return "the files that records come in, for " + sayHours(f.Replay)
+}
+
+// sayHours puts a duration such as 24h0m0s into words.
+func sayHours(d string) string {
+	v, err := time.ParseDuration(d)
+	switch {
+	case err != nil:
+		return d
+	case v == time.Hour:
+		return "1 hour"
+	case v%time.Hour == 0:
+		return fmt.Sprint(int(v.Hours()), " hours")
+	}
+	return fmt.Sprint(int(v.Round(time.Minute).Minutes()), " minutes")
 }

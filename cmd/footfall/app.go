@@ -183,12 +183,16 @@ func (a *app) newCollector(key *email.Key, cookies *anonymize.CookieKey) error {
 	if err != nil {
 		return err
 	}
+	pages, err := a.cfg.noticePages(a.cfg.facts(a.publicURL(), a.geo))
+	if err != nil {
+		return err
+	}
 	return a.notices.Update(a.cfg.facts(a.publicURL(), a.geo), func(notice map[string]uint32) (err error) {
 		a.collector, err = collector.New(collector.Options{
 			Settings: a.cfg.collector(notice, a.geo),
 			Now:      a.now, Log: a.log, Registerer: a.registry,
 			Keys: a.keys, Agents: agents, Sources: sources, Spool: a.spool, EmailKey: key, CookieKey: cookies, Records: a.records,
-			Receipts: a.receipts,
+			Receipts: a.receipts, Notices: a.notices, Notice: pages,
 		})
 		return err
 	})
@@ -358,6 +362,7 @@ func (a *app) reload(next *Config) error {
 	for name, changed := range map[string]bool{
 		"listen": next.Listen != old.Listen, "staff": next.Staff != old.Staff, "data": next.Data != old.Data,
 		"store": next.Store != old.Store, "spool": next.Spool != old.Spool, "oidc": !reflect.DeepEqual(next.OIDC, old.OIDC),
+		"templates": next.Templates != old.Templates,
 	} {
 		if changed {
 			a.log.Warn("this setting changes at the next start only", "setting", name)

@@ -39,6 +39,7 @@ type Config struct {
 	TrustedProxies []prefix     `yaml:"trusted_proxies"`
 	GeoIP          string       `yaml:"geoip"`
 	Policy         string       `yaml:"policy"`
+	Templates      string       `yaml:"templates"` // directory of the organisation's own words for the notice
 	Spool          SpoolConfig  `yaml:"spool"`
 	RateLimit      int          `yaml:"rate_limit"` // hits a minute that count of one network; 0: any number
 	Sites          []SiteConfig `yaml:"sites"`
@@ -295,8 +296,8 @@ func (c *Config) warnings() (w []string) {
 			w = append(w, at+"cookie has no effect: to a browser "+public.Hostname()+" is another site than "+s.Domain+", so nothing set there comes with its hits")
 		}
 	}
-	if c.Organisation != (Organisation{}) {
-		w = append(w, "organisation is not shown by this version: there is no notice yet")
+	if c.file != "" && c.Organisation.Name == "" {
+		w = append(w, "organisation has no name: notice and receipts do not say who is responsible")
 	}
 	if c.RateLimit > 0 && len(c.TrustedProxies) == 0 {
 		w = append(w, "rate_limit without trusted_proxies: behind a reverse proxy all visitors together have one network's limit")

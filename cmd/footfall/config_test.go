@@ -95,7 +95,7 @@ func TestFullConfiguration(t *testing.T) {
 	if got := c.trustedProxies()[1]; got != netip.MustParsePrefix("::1/128") {
 		t.Errorf("a lone address became %s", got)
 	}
-	if w := c.warnings(); len(w) != 2 { // retention and organisation
+	if w := c.warnings(); len(w) != 1 { // retention
 		t.Errorf("warnings %q", w)
 	}
 }
@@ -126,7 +126,7 @@ func TestCookieConfiguration(t *testing.T) {
 }
 
 func TestCheckTellsOfTheRateLimit(t *testing.T) {
-	const site = "sites: [{domain: example.org}]\nstore: clickhouse://db.internal/footfall\n"
+	const site = "organisation: {name: Example}\nsites: [{domain: example.org}]\nstore: clickhouse://db.internal/footfall\n"
 	for text, want := range map[string]string{
 		site:                       "rate limit     no limit\n",
 		site + "rate_limit: 600\n": "rate limit     600 hits a minute of one network\n",

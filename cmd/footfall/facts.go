@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"time"
 
 	"github.com/kantarainitiative/footfall/anonymize"
 	"github.com/kantarainitiative/footfall/collector"
@@ -21,19 +22,43 @@ func (c *Config) facts(publicURL string, geo *classify.Geo) []policy.Facts {
 		case s.Geo && geo != nil:
 			place = "country"
 		}
-		days := 0
+		cookie, days := "", 0
 		if s.cookie() {
-			days = privacy.ConsentDays
+			cookie, days = privacy.ConsentName, privacy.ConsentDays
 		}
 		out[i] = policy.Facts{
 			Controller: policy.Controller(c.Organisation), URL: publicURL, Site: s.Domain,
 			Means:   []policy.Means{policy.Script, policy.Pixel, policy.Email},
 			Columns: policy.ColumnNames("events"), QueryParams: slices.Clone(s.QueryParams),
+			KeyDelay: int(c.keyDelay(s.Timezone.Location) / time.Minute), Replay: c.replay(),
 			Timezone: s.Timezone.String(), Window: anonymize.Window(s.VisitorWindow).String(),
 			Address: anonymize.Mode(s.IP).String(), Bits4: s.Prefix.IPv4, Bits6: s.Prefix.IPv6,
-			DNT: collector.DNT(s.DNT).String(), Cookie: string(s.Cookie), CookieDays: days, Place: place,
+			DNT: collector.DNT(s.DNT).String(), Cookie: string(s.Cookie), CookieName: cookie, CookieDays: days,
+			OptOutName: privacy.OptOutName, OptOutDays: privacy.OptOutDays, Place: place,
 			PII: collector.PII(s.PII).String(), MinVisitors: s.MinVisitors, Retention: string(s.Retention),
 		}
 	}
 	return out
+}
+
+// keyDelay is how long after a site's midnight the key of the day before is erased, at most: when the date is over
+// in the zone of every site. Zones differ by more in one half of the year than in the other; the year that is looked at
+// is always the same, so that a new one makes no new version of the notice.
+func (c *Config) keyDelay(zone *time.Location) (most time.Duration) {
+	for t := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC); t.Year() == 2026; t = t.AddDate(0, 0, 7) {
+		_, here := t.In(zone).Zone()
+		for _, s := range c.Sites {
+			_, there := t.In(s.Timezone.Location).Zone()
+			most = max(most, time.Duration(here-there)*time.Second)
+		}
+	}
+	return most
+}
+
+// replay is how long stored segments of the spool are kept.
+func (c *Config) replay() string {
+	if c.Spool.Keep == 0 {
+		return ""
+	}
+	return time.Duration(c.Spool.Keep).String()
 }

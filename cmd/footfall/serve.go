@@ -204,6 +204,9 @@ func check(w io.Writer, c *Config) error {
 		fmt.Fprintf(w, "geoip          ok: %s\n", cmp.Or(g.About(), "it does not say where it is from"))
 		g.Close()
 	}
+	if _, err := c.noticePages(c.facts(c.publicURL(), nil)); err != nil {
+		return usageError{err}
+	}
 	for _, site := range c.Sites {
 		fmt.Fprintf(w, "site           %s (%s)\n", site.Domain, site.Timezone)
 	}

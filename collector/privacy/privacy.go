@@ -39,6 +39,8 @@ type Options struct {
 	Receipts Receipts             // nil: there are no receipts
 	Now      func() time.Time     // nil: time.Now
 	Log      *slog.Logger         // nil: nothing is logged
+	Notices  *policy.Notices      // nil: there is no notice
+	Notice   *NoticePages         // nil: in our own words
 }
 
 // maxLookups is how many requests may ask the database at a time.
@@ -53,6 +55,8 @@ type Pages struct {
 	now      func() time.Time
 	log      *slog.Logger
 	tpl      *templates
+	notices  *policy.Notices
+	notice   *NoticePages
 }
 
 // New returns pages that are ready to serve.
@@ -64,6 +68,10 @@ func New(o Options) (*Pages, error) {
 	p := &Pages{
 		key: o.Key, records: o.Records, receipts: o.Receipts,
 		lookups: make(chan struct{}, maxLookups), now: o.Now, log: o.Log, tpl: tpl,
+		notices: o.Notices, notice: o.Notice,
+	}
+	if p.notice == nil {
+		p.notice = &NoticePages{tpl: tpl}
 	}
 	if p.now == nil {
 		p.now = time.Now
@@ -108,6 +116,10 @@ func (p *Pages) Serve(ctx context.Context, r *Request, w *fasthttp.Response) {
 		p.postMe(ctx, r, w)
 	case r.Path == PathMe:
 		p.getMe(ctx, r, w)
+	case r.Path == PathNotice && !post:
+		p.getNotice(r, w)
+	case r.Path == PathHistory && !post:
+		p.getHistory(r, w)
 	case r.Path == PathGPC && !post:
 		p.getGPC(r, w)
 	case r.Path == PathKeys && !post && p.receipts != nil:

@@ -21,6 +21,9 @@ var pagesHTML string
 //go:embed pages.css
 var pagesCSS string
 
+//go:embed notice.css
+var noticeCSS string
+
 // templates are the pages. The style sheet is part of each, so that a page is one answer; the policy
 // allows it by its hash and no other.
 type templates struct {
@@ -29,8 +32,8 @@ type templates struct {
 }
 
 func newTemplates() (*templates, error) {
-	css := strings.TrimSpace(pagesCSS)
-	source := strings.Replace(pagesHTML, "/*style*/", css, 1)
+	css := strings.TrimSpace(pagesCSS + noticeCSS)
+	source := strings.Replace(pagesHTML, "/*style*/", css, 1) + noticeHTML
 	t, err := template.New("pages").Funcs(template.FuncMap{"count": count, "plural": plural}).Parse(source)
 	if err != nil {
 		return nil, fmt.Errorf("privacy: the pages: %w", err)
@@ -76,6 +79,7 @@ type view struct {
 	Problem string
 	OptOut  *optOutView
 	Me      *meView
+	noticeViews
 
 	Deleting bool // the request that could not be answered was to delete
 
