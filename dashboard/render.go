@@ -26,12 +26,6 @@ func parseTemplates(assets *ui.Assets) (*template.Template, error) {
 	t := template.New("").Funcs(template.FuncMap{
 		"asset": assets.URL,
 		"count": count,
-		"deref": func(n *uint64) uint64 {
-			if n == nil {
-				return 0
-			}
-			return *n
-		},
 	})
 	t, err := t.ParseFS(ui.Templates(), "*.html")
 	if err != nil {

@@ -88,6 +88,9 @@ func TestFullConfiguration(t *testing.T) {
 	if s.Bits4 != 16 || s.Bits6 != anonymize.Bits6 || sites[1].Bits4 != anonymize.Bits4 {
 		t.Errorf("prefixes %d and %d, by default %d", s.Bits4, s.Bits6, sites[1].Bits4)
 	}
+	if r := c.reports(nil); r.Min("example.org") != 5 || r.Min("example.net") != 0 || r.Min("elsewhere.example") != 0 {
+		t.Error("reports do not follow min_visitors")
+	}
 	d := sites[1]
 	if d.Location != time.UTC || d.IP != anonymize.ModeTruncate || d.DNT != collector.DNTUnlinked || d.Window != anonymize.Day || d.GeoOff {
 		t.Errorf("defaults %+v", d)
