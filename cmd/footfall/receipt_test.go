@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -182,5 +184,51 @@ func TestEventsCarryTheNotice(t *testing.T) {
 	}
 	if h := notices.History("example.org"); len(h) != 2 || len(policy.Changes(h[0].Facts, h[1].Facts)) != 1 {
 		t.Errorf("history %+v", h)
+	}
+}
+
+// TestReceiptOfARunningProgram goes the way of a visitor: opts out, keeps what is answered, and has it
+// checked, by the installation and by somebody who has only the published key.
+func TestReceiptOfARunningProgram(t *testing.T) {
+	cfg := writeConfig(t, "organisation: {name: Example e.V., email: privacy@example.org}\nsites: [{domain: example.org}]\n")
+	p := start(t, t.TempDir(), "--config", cfg)
+	ask := func(method, path, body string) []byte {
+		req, err := http.NewRequest(method, p.public+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept", "application/json")
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		res, err := p.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("%s %s: %d %v\n%s", method, path, res.StatusCode, err, b)
+		}
+		return b
+	}
+	dir := t.TempDir()
+	receipt, keys := filepath.Join(dir, "receipt.json"), filepath.Join(dir, "keys.json")
+	if err := os.WriteFile(receipt, ask("POST", "/optout?site=example.org", "optout=1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(keys, ask("GET", "/.well-known/footfall-receipt-key.json", ""), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--data", p.data}, "known here   yes, given "},
+		{[]string{"--data", dir, "--key", keys}, "known here   not looked up"},
+	} {
+		out, errs, status := footfall(t, "", append([]string{"receipt", "verify", receipt}, c.args...)...)
+		if status != exitOK || !strings.Contains(out, "act          opt-out\n") || !strings.Contains(out, "signature    good") ||
+			!strings.Contains(out, "Example e.V., privacy@example.org") || !strings.Contains(out, c.want) {
+			t.Errorf("%v: %d\n%s%s", c.args, status, out, errs)
+		}
 	}
 }
