@@ -77,7 +77,7 @@ func (d *Document) register(b *strings.Builder) {
 	table(b, []string{"", "Entry"},
 		[]string{"(a) Controller", strings.Join(present(orMissing(c.Name), c.Address, c.Email, c.Phone), ", ")},
 		[]string{"(b) Purposes", strings.Join(Purposes(), "; ")},
-		[]string{"Basis", strings.Join(basis, " ")},
+		[]string{"Basis", strings.TrimPrefix(strings.Join(basis, " "), "Basis: ")},
 		[]string{"(c) Data subjects", "readers of " + f.Site + audience(f)},
 		[]string{"(c) Categories of data", strings.Join(data, "; ")},
 		[]string{"(c) Not processed beyond the request", "the whole IP address, the User-Agent, cookies"},
