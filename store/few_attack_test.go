@@ -262,7 +262,7 @@ func (c *crowd) attack(t *testing.T, s *Store, rule, least int) string {
 		for _, dims := range [][]string{nil, {x}, {y}, {x, y}} {
 			if f.Op == "contains" || len(f.Values) > 1 || strings.HasPrefix(f.Op, "contains") {
 				if len(dims) > 0 && dims[0] != f.Dimension {
-					continue // patterns one at a time: patternAttack
+					continue // of several patterns within another dimension only one is guaranteed
 				}
 			}
 			res := question(dims, []Filter{f})
