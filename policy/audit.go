@@ -62,11 +62,12 @@ const (
 	AuditExport    = "export"           // figures left the dashboard as a file
 	AuditToken     = "token used"       // the first time in an hour
 	AuditSmall     = "small group seen" // a look at fewer visitors than min_visitors
+	AuditProof     = "proof"            // marked visitors were looked for in all that is written
 )
 
 // AuditActions are all of them.
 var AuditActions = []string{AuditDisposal, AuditKeyErased, AuditErasure, AuditSubject, AuditConfig, AuditNotice,
-	AuditLogin, AuditRefused, AuditStaff, AuditExport, AuditToken, AuditSmall}
+	AuditLogin, AuditRefused, AuditStaff, AuditExport, AuditToken, AuditSmall, AuditProof}
 
 const (
 	auditFile     = "audit.log"

@@ -228,6 +228,9 @@ func (b *builder) encoded(name string, v []byte) {
 	b.add(name+", every byte percent-encoded", false, escapes, escapes)
 	b.add(name+", every byte percent-encoded, lower case", false, bytes.ToLower(escapes), bytes.ToLower(escapes))
 	b.add(name+", every byte escaped", false, pairs, pairs)
+	if quoted := strconv.Quote(string(v)); quoted[1:len(quoted)-1] != string(v) {
+		b.add(name+", quoted", false, []byte(quoted), []byte(quoted[1:len(quoted)-1]))
+	}
 	b.base64(name, v, v, short)
 }
 
@@ -286,4 +289,15 @@ func lowerEscapes(s string) []byte {
 		}
 	}
 	return b
+}
+
+// Bytes makes a canary of at least 16 random bytes, such as those that a cookie's value stands for.
+func Bytes(name string, v []byte) Canary {
+	if len(v) < 16 {
+		panic("canary: bytes too few to be told from chance")
+	}
+	b := builder{}
+	b.binary("bytes", v)
+	b.hashes("bytes", v)
+	return Canary{name, b.forms}
 }

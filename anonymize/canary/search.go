@@ -101,24 +101,21 @@ func (s *Search) Forms() (n int) {
 	return n
 }
 
+// LookAt is Look for bytes that are there as a whole.
+func (s *Search) LookAt(group, name string, b []byte) { s.lookAt(place{group, name}, b, 1) }
+
+// More is LookAt for a further piece of a place that was counted already.
+func (s *Search) More(group, name string, b []byte) { s.lookAt(place{group, name}, b, 0) }
+
+func (s *Search) lookAt(at place, b []byte, places int) {
+	found := map[int32]int{}
+	s.scan(b, len(b), found)
+	s.note(at, places, int64(len(b)), found)
+}
+
 // Look reads r to its end. What is found is noted under the place: a file, a column, an answer; and
 // the place is one of a group. The error is r's. Several streams may be of one place.
 func (s *Search) Look(group, name string, r io.Reader) error {
-	return s.look(place{group, name}, r, true)
-}
-
-// More is Look for a further piece of a place that was counted already.
-func (s *Search) More(group, name string, b []byte) {
-	// A reader of bytes has no errors.
-	_ = s.look(place{group, name}, bytes.NewReader(b), false)
-}
-
-// LookAt is Look for bytes that are there as a whole.
-func (s *Search) LookAt(group, name string, b []byte) {
-	_ = s.look(place{group, name}, bytes.NewReader(b), true)
-}
-
-func (s *Search) look(at place, r io.Reader, counts bool) error {
 	found := map[int32]int{}
 	buf := make([]byte, 0, chunkSize+s.longest)
 	total := int64(0)
@@ -142,6 +139,11 @@ func (s *Search) look(at place, r io.Reader, counts bool) error {
 		s.scan(buf, end, found)
 		buf = buf[:copy(buf[:cap(buf)], buf[end:])]
 	}
+	s.note(place{group, name}, 1, total, found)
+	return failed
+}
+
+func (s *Search) note(at place, places int, bytes int64, found map[int32]int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.groups[at.group]
@@ -149,15 +151,12 @@ func (s *Search) look(at place, r io.Reader, counts bool) error {
 		g = &Seen{Group: at.group}
 		s.groups[at.group] = g
 	}
-	if counts {
-		g.Places++
-	}
-	g.Bytes += total
+	g.Places += places
+	g.Bytes += bytes
 	for p, n := range found {
 		s.hits[hit{at, s.patterns[p].canary, s.patterns[p].form}] += n
 	}
-	s.places[at] += total
-	return failed
+	s.places[at] += bytes
 }
 
 // scan notes the matches in b that begin before end.

@@ -31,6 +31,16 @@ func (s *Search) SelfTest() *SelfTest {
 	return &SelfTest{search: NewSearch(s.canaries...), bytes: b.Bytes()}
 }
 
+// Samples are the values that are to be found, one a form.
+func (t *SelfTest) Samples() (out [][]byte) {
+	for _, c := range t.search.canaries {
+		for _, f := range c.forms {
+			out = append(out, f.sample)
+		}
+	}
+	return out
+}
+
 // WriteTo writes what is to be found.
 func (t *SelfTest) WriteTo(w io.Writer) (int64, error) {
 	n, err := w.Write(t.bytes)

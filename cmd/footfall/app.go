@@ -42,6 +42,7 @@ const (
 // app is a running Footfall: the parts along the path of a hit, and the staff's side.
 type app struct {
 	log *slog.Logger
+	tap *tapped // of log
 	now func() time.Time
 
 	mu  sync.RWMutex
@@ -93,7 +94,8 @@ type surroundings struct {
 // is closed again when a later part fails. The end of ctx ends every wait and is no error.
 func newApp(ctx context.Context, cfg *Config, log *slog.Logger, on surroundings) (_ *app, err error) {
 	now := on.now
-	a := &app{cfg: cfg, started: cfg, log: log, now: now, registry: prometheus.NewRegistry(), restored: make(chan struct{})}
+	log, tap := newLogTap(log.Handler())
+	a := &app{cfg: cfg, started: cfg, log: log, tap: tap, now: now, registry: prometheus.NewRegistry(), restored: make(chan struct{})}
 	var opened []func()
 	defer func() {
 		if err != nil {
@@ -249,6 +251,7 @@ func (a *app) newStaff() error {
 	control := http.NewServeMux()
 	control.Handle("/api/", api)
 	control.HandleFunc("POST /replay", a.serveReplay)
+	a.handleProof(control)
 	control.HandleFunc("POST /subject/export", a.serveSubjectExport)
 	control.HandleFunc("POST /subject/erase", a.serveSubjectErase)
 	a.control = &http.Server{Handler: control, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}

@@ -12,10 +12,9 @@ import (
 // logTap is a log handler that can be listened to: while somebody does, it also writes all records,
 // debug included, as text for them.
 type logTap struct {
-	next  slog.Handler
-	text  slog.Handler // writes to ear
-	tap   *tapped
-	level slog.Level // least that is heard
+	next slog.Handler
+	text slog.Handler // writes to tap
+	tap  *tapped
 }
 
 // Bounds of listening.
@@ -36,12 +35,11 @@ type tapped struct {
 
 func newLogTap(next slog.Handler) (*slog.Logger, *tapped) {
 	t := new(tapped)
-	const level = slog.LevelDebug
-	return slog.New(&logTap{next, slog.NewTextHandler(t, &slog.HandlerOptions{Level: level}), t, level}), t
+	return slog.New(&logTap{next, slog.NewTextHandler(t, &slog.HandlerOptions{Level: slog.LevelDebug}), t}), t
 }
 
 func (l *logTap) Enabled(ctx context.Context, level slog.Level) bool {
-	return l.next.Enabled(ctx, level) || l.tap.open.Load() && level >= l.level
+	return l.next.Enabled(ctx, level) || l.tap.open.Load() && level >= slog.LevelDebug
 }
 
 func (l *logTap) Handle(ctx context.Context, r slog.Record) error {
@@ -55,11 +53,11 @@ func (l *logTap) Handle(ctx context.Context, r slog.Record) error {
 }
 
 func (l *logTap) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &logTap{l.next.WithAttrs(attrs), l.text.WithAttrs(attrs), l.tap, l.level}
+	return &logTap{l.next.WithAttrs(attrs), l.text.WithAttrs(attrs), l.tap}
 }
 
 func (l *logTap) WithGroup(name string) slog.Handler {
-	return &logTap{l.next.WithGroup(name), l.text.WithGroup(name), l.tap, l.level}
+	return &logTap{l.next.WithGroup(name), l.text.WithGroup(name), l.tap}
 }
 
 // Write takes what is heard.

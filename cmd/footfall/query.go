@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/kantarainitiative/footfall/dashboard/auth"
 	"github.com/kantarainitiative/footfall/dashboard/statsapi"
-	"github.com/kantarainitiative/footfall/store/engine"
 )
 
 // runQuery answers a Stats API query: by the serve that owns the data directory, or where
@@ -68,11 +66,7 @@ func errorText(answer []byte) string {
 
 // askServe asks over the socket in the data directory. An error means that nobody is there.
 func askServe(ctx context.Context, c *Config, method, path string, body []byte) ([]byte, int, error) {
-	client := http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return engine.DialSocket(ctx, c.path("control.sock"))
-		},
-	}}
+	client := controlClient(c)
 	defer client.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, method, "http://footfall"+path, bytes.NewReader(body))
 	if err != nil {

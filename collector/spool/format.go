@@ -189,3 +189,25 @@ const (
 func fileName(seq, id uint64, suffix string) string {
 	return fmt.Sprintf("%016x-%016x%s", seq, id, suffix)
 }
+
+// ReadSegment takes the bytes of a segment's file apart, as far as it is whole, and calls events and drops with what
+// it holds; what they get is good for the call. It reports whether the file begins as one does.
+func ReadSegment(data []byte, events func(*event.Event), drops func(*event.Drop)) bool {
+	id, _, ok := readHeader(stringOf(data))
+	if !ok {
+		return false
+	}
+	var e event.Event
+	var d event.Drop
+	scan(data, id, func(rec []byte) {
+		switch {
+		case event.IsDrop(rec):
+			if d.Decode(stringOf(rec)) == nil {
+				drops(&d)
+			}
+		case e.Decode(stringOf(rec)) == nil:
+			events(&e)
+		}
+	})
+	return true
+}
