@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -190,7 +191,9 @@ func (p *prover) run(ctx context.Context) (err error) {
 	if err := p.look(ctx); err != nil {
 		return err
 	}
-	if err := p.erase(ctx); err != nil {
+	erasing, cancel := context.WithTimeout(ctx, proveWait)
+	defer cancel()
+	if err := p.erase(erasing); err != nil {
 		return err
 	}
 	return p.finish(ctx)
@@ -316,31 +319,40 @@ func (p *prover) look(ctx context.Context) error {
 
 // erase erases what the marked visitors left, as they would, and waits until it is gone.
 func (p *prover) erase(ctx context.Context) error {
-	ordered := map[string]bool{}
+	type who struct {
+		m   *marked
+		six bool
+	}
+	var all []who
+	for _, m := range p.visitors {
+		all = append(all, who{m, false}, who{m, true})
+	}
+	ordered := make([]bool, len(all))
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		p.Left = 0
-		for _, m := range p.visitors {
-			for _, six := range []bool{false, true} {
-				n, err := m.held(ctx, p.public, p.source(m), p.at, six)
-				if err != nil {
-					return fmt.Errorf("what the marked visitors left cannot be erased: %w", err)
+		rows, failed := make([]uint64, len(all)), make([]error, len(all))
+		var asking sync.WaitGroup
+		for i, w := range all {
+			asking.Go(func() {
+				rows[i], failed[i] = w.m.held(ctx, p.public, p.source(w.m), p.at, w.six)
+				if failed[i] == nil && rows[i] > 0 && !ordered[i] {
+					failed[i] = w.m.erase(ctx, p.public, p.source(w.m), p.at, w.six)
+					ordered[i] = failed[i] == nil
 				}
-				if p.Left += n; n == 0 || ordered[fmt.Sprint(m.name, six)] {
-					continue
-				}
-				ordered[fmt.Sprint(m.name, six)] = true
-				if err := m.erase(ctx, p.public, p.source(m), p.at, six); err != nil {
-					return fmt.Errorf("what the marked visitors left cannot be erased: %w", err)
-				}
-			}
+			})
 		}
-		if p.Left == 0 {
+		asking.Wait()
+		p.Left = 0
+		for _, n := range rows {
+			p.Left += n
+		}
+		err := errors.Join(failed...)
+		if p.Left == 0 && err == nil {
 			return nil
 		}
 		select {
-		case <-time.After(wait):
+		case <-time.After(wait): // also where more asked at a time than may
 		case <-ctx.Done():
-			return fmt.Errorf("rows of the marked visitors are left; they are being erased: %w", ctx.Err())
+			return fmt.Errorf("rows of the marked visitors are left: %w", errors.Join(ctx.Err(), err))
 		}
 	}
 }
