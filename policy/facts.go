@@ -74,6 +74,12 @@ type Facts struct {
 	Replay string `json:"replay"`
 }
 
+// AllMeans are all means.
+var AllMeans = []Means{Script, Pixel, Email}
+
+// Kept is how long each kind of record is kept, by the kind's name.
+func (f *Facts) Kept() map[string]string { return map[string]string{"events": f.Retention} }
+
 // fact is one part of the meaning: what a change of makes a new version.
 type fact struct {
 	key   string // part of the fingerprint: never change one
