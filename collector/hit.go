@@ -156,6 +156,8 @@ func (c *Collector) collectFor(cfg *settings, s *site, x *hit, who visitor) reas
 		return notSite
 	case x.optedOut:
 		return optedOut
+	case !s.takes(x.via):
+		return notMeans
 	case x.prefetch:
 		return prefetch
 	case x.agent.Bot != "" && !(mail && x.agent.MailProxy):

@@ -18,7 +18,7 @@ import (
 // site, the minute and the reason, before the answer.
 func TestEveryReasonIsNoted(t *testing.T) {
 	const limit = 20
-	r := newRig(t, func(o *Options) { o.RateLimit = limit; o.Sites[3].PII = PIIDrop })
+	r := newRig(t, func(o *Options) { o.RateLimit = limit; o.Sites[3].PII, o.Sites[3].NoPixel = PIIDrop, true })
 	token, err := r.key.SealOpen(email.Open{Site: "example.org", Campaign: "c"})
 	if err != nil {
 		t.Fatal(err)
@@ -69,6 +69,7 @@ func TestEveryReasonIsNoted(t *testing.T) {
 			}
 		}, limit, "example.org", "rate"},
 		{"personal data", func() { r.post(t, `{"n":"pageview","u":"https://deaf.example/ann@example.net","d":"deaf.example"}`) }, 0, "deaf.example", "pii"},
+		{"not by a picture", func() { r.do(t, "GET", "/ff.gif?d=deaf.example&u=https://deaf.example/", "") }, 0, "deaf.example", "means"},
 		{"looked at by nobody", func() { r.do(t, "HEAD", "/ff.gif?d=example.org", "") }, 0, "", ""},
 		{"no hit", func() { r.do(t, "GET", "/api/event", ""); r.do(t, "GET", "/ff.js", ""); r.do(t, "GET", "/nothing", "") }, 0, "", ""},
 	} {

@@ -35,6 +35,7 @@ const (
 	duplicate
 	rate
 	personal
+	notMeans
 	// The ones below are no decision about a hit: it could not be read, or not be kept.
 	badInput
 	tooLarge
@@ -43,7 +44,7 @@ const (
 )
 
 // reasonNames are the values of the reason label, of X-Footfall-Dropped and in the ledger.
-var reasonNames = [reasons]string{"", "site", "optout", "host", "dnt", "prefetch", "bot", "spam", "duplicate", "rate", "pii", "malformed", "too_large", "full"}
+var reasonNames = [reasons]string{"", "site", "optout", "host", "dnt", "prefetch", "bot", "spam", "duplicate", "rate", "pii", "means", "malformed", "too_large", "full"}
 
 // outcome is the outcome label: a rejected hit's sender was told so by its status; an image
 // is always answered as one.

@@ -59,6 +59,9 @@ type Site struct {
 	QueryParams []string         // query parameters that are part of a page
 	PII         PII              // what is done with personal data in the texts of a hit
 	GeoOff      bool             // no place is looked up
+	NoScript    bool             // hits of the tracker are refused
+	NoPixel     bool             // those of the picture in a page
+	NoEmail     bool             // those of the picture in emails
 	Cookie      bool             // visitors may agree to a cookie, which then gives them their id
 	Notice      uint32           // version of the notice in force
 }
@@ -93,6 +96,19 @@ type site struct {
 	tag    privacy.Tag // in the cookie of those who agreed to one
 	habit  *habit      // the same for the life of the process
 	today  atomic.Pointer[calendarDay]
+}
+
+// takes tells whether the site counts what comes by this way.
+func (s *site) takes(v via) bool {
+	switch v {
+	case viaScript:
+		return !s.NoScript
+	case viaPixel:
+		return !s.NoPixel
+	case viaEmail:
+		return !s.NoEmail
+	}
+	return true
 }
 
 // network is what the site sees of an address: all that is stored of it, and all that a place is

@@ -33,6 +33,8 @@ func reasonWords(reason string) (short, long string) {
 		return "for no site here", "For a site that is not configured"
 	case "pii":
 		return "with personal data", "Personal data in the address or the texts"
+	case "means":
+		return "by means that are not used", "By script, picture or email, which the site does not use"
 	case "rate":
 		return "over the rate limit", "More than one network may send"
 	case "malformed":

@@ -133,6 +133,9 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger, on surroundings)
 		return nil, err
 	}
 	opened = append(opened, func() { a.geo.Close() })
+	if err = cfg.enforce(a.geo, now()); err != nil {
+		return nil, err
+	}
 	if a.files, err = auth.Open(cfg.Data, now); err != nil {
 		return nil, err
 	}
@@ -351,6 +354,10 @@ func within(d time.Duration, f func(context.Context)) {
 func (a *app) reload(next *Config) error {
 	geo, err := openGeo(next)
 	if err != nil {
+		return err
+	}
+	if err := next.enforce(geo, a.now()); err != nil {
+		geo.Close()
 		return err
 	}
 	if err := a.notices.Update(next.facts(a.publicURLOf(next), geo), func(notice map[string]uint32) error {

@@ -24,6 +24,7 @@ import (
 	"github.com/kantarainitiative/footfall/collector/privacy"
 	"github.com/kantarainitiative/footfall/dashboard/auth"
 	"github.com/kantarainitiative/footfall/dashboard/statsapi"
+	"github.com/kantarainitiative/footfall/policy"
 	"github.com/kantarainitiative/footfall/store"
 )
 
@@ -82,6 +83,7 @@ type SiteConfig struct {
 	MinVisitors   int           `yaml:"min_visitors"`
 	PII           piiMode       `yaml:"pii"`
 	Cookie        cookieMode    `yaml:"cookie"`
+	Means         meansList     `yaml:"means"` // how hits may come; none: script, pixel and email
 }
 
 func defaultConfig() *Config {
@@ -302,9 +304,6 @@ func (c *Config) warnings() (w []string) {
 	if c.RateLimit > 0 && len(c.TrustedProxies) == 0 {
 		w = append(w, "rate_limit without trusted_proxies: behind a reverse proxy all visitors together have one network's limit")
 	}
-	if c.Policy != "" {
-		w = append(w, "policy is not checked by this version")
-	}
 	return w
 }
 
@@ -344,6 +343,7 @@ func (c *Config) sites(notice map[string]uint32) []collector.Site {
 			Domain: s.Domain, Location: s.Timezone.Location, Hostnames: s.Hostnames, QueryParams: s.QueryParams,
 			IP: anonymize.Mode(s.IP), Bits4: s.Prefix.IPv4, Bits6: s.Prefix.IPv6, DNT: collector.DNT(s.DNT), Window: anonymize.Window(s.VisitorWindow), GeoOff: !s.Geo,
 			PII: collector.PII(s.PII), Cookie: s.cookie(), Notice: notice[s.Domain],
+			NoScript: !s.Means.has(policy.Script), NoPixel: !s.Means.has(policy.Pixel), NoEmail: !s.Means.has(policy.Email),
 		}
 	}
 	return out

@@ -28,7 +28,7 @@ func (c *Config) facts(publicURL string, geo *classify.Geo) []policy.Facts {
 		}
 		out[i] = policy.Facts{
 			Controller: policy.Controller(c.Organisation), URL: publicURL, Site: s.Domain,
-			Means:   []policy.Means{policy.Script, policy.Pixel, policy.Email},
+			Means:   slices.Clone(s.Means.all()),
 			Columns: policy.ColumnNames("events"), QueryParams: slices.Clone(s.QueryParams),
 			KeyDelay: int(c.keyDelay(s.Timezone.Location) / time.Minute), Replay: c.replay(),
 			Timezone: s.Timezone.String(), Window: anonymize.Window(s.VisitorWindow).String(),

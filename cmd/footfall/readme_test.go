@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/kantarainitiative/footfall/beacon"
+
+	"github.com/kantarainitiative/footfall/policy"
 )
 
 func readme(t *testing.T) string {
@@ -104,9 +106,16 @@ func serves(t *testing.T, line string) {
 	}
 }
 
-// TestReadmeConfiguration: what is shown is accepted, and every key is shown.
+// TestReadmeConfiguration: what is shown is accepted, and every key is shown. The block that is a policy, not a
+// configuration, names a profile.
 func TestReadmeConfiguration(t *testing.T) {
 	for _, block := range blocks(t, "yaml") {
+		if strings.Contains(block, "profile:") {
+			if _, err := policy.ParseRules([]byte(block)); err != nil {
+				t.Errorf("%v in\n%s", err, block)
+			}
+			continue
+		}
 		c := defaultConfig()
 		err := c.parse("README.md", []byte(block))
 		if err == nil {

@@ -198,6 +198,13 @@ func check(w io.Writer, c *Config) error {
 	if err != nil {
 		return usageError{err}
 	}
+	if err := c.enforce(g, time.Now()); err != nil {
+		g.Close()
+		return err
+	}
+	if c.Policy != "" {
+		fmt.Fprintf(w, "policy         ok: %s\n", c.Policy)
+	}
 	if g == nil {
 		fmt.Fprintln(w, "geoip          none: countries stay empty")
 	} else {

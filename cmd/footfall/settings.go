@@ -15,6 +15,7 @@ import (
 
 	"github.com/kantarainitiative/footfall/anonymize"
 	"github.com/kantarainitiative/footfall/collector"
+	"github.com/kantarainitiative/footfall/policy"
 )
 
 // The types of this file read one setting each; their errors carry its line.
@@ -203,6 +204,33 @@ func (m *piiMode) UnmarshalYAML(n *yaml.Node) error {
 	*m = piiMode(v)
 	return err
 }
+
+// meansList are the ways in which a site's hits may come; nil: all.
+type meansList []policy.Means
+
+func (m *meansList) UnmarshalYAML(n *yaml.Node) error {
+	var list []policy.Means
+	if err := n.Decode(&list); err != nil {
+		return fmt.Errorf("line %d: means: write a list of script, pixel, email", n.Line)
+	}
+	for _, x := range list {
+		if !slices.Contains(policy.AllMeans, x) {
+			return fmt.Errorf("line %d: means: %q is none of script, pixel, email", n.Line, x)
+		}
+	}
+	*m = list
+	return nil
+}
+
+// all are the means that the list stands for.
+func (m meansList) all() []policy.Means {
+	if len(m) == 0 {
+		return policy.AllMeans
+	}
+	return m
+}
+
+func (m meansList) has(x policy.Means) bool { return slices.Contains(m.all(), x) }
 
 type cookieMode string
 
