@@ -204,7 +204,8 @@ func (a *app) newCollector(key *email.Key, cookies *anonymize.CookieKey) error {
 }
 
 func (a *app) newStaff() error {
-	stats := &statsapi.API{Reader: a.reports(), Site: func(name string) (statsapi.Site, bool) { return a.config().apiSite(name) }, Now: a.now, Log: a.log}
+	reports := a.looks()
+	stats := &statsapi.API{Reader: reports, Site: func(name string) (statsapi.Site, bool) { return a.config().apiSite(name) }, Now: a.now, Log: a.log}
 	api := http.NewServeMux()
 	api.HandleFunc("/api/v2/query", stats.Query)
 	api.HandleFunc("/api/v2/realtime", stats.Realtime)
@@ -234,7 +235,7 @@ func (a *app) newStaff() error {
 	login.HandleFunc("/login/", guard.LoginOIDC)
 	login.HandleFunc("/logout", guard.Logout)
 	h, err := dashboard.New(dashboard.Options{
-		Reader: a.reports(), Sites: a.sites, Auth: guard, Login: login, Stats: api,
+		Reader: reports, Sites: a.sites, Auth: guard, Login: login, Stats: api,
 		Foot: a.foot, Ledger: ledgerPages{a},
 		Staff: a.files, CheckPassword: guard.Check, Audit: auditPages{a}, Note: a.note,
 		Metrics:   promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),

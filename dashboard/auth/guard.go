@@ -23,8 +23,11 @@ const cookieName = "footfall_session"
 type identityKey struct{}
 
 // From returns who the request is from. Behind [Guard.Require] there always is somebody.
-func From(r *http.Request) (Identity, bool) {
-	id, ok := r.Context().Value(identityKey{}).(Identity)
+func From(r *http.Request) (Identity, bool) { return Of(r.Context()) }
+
+// Of is From for what has only the request's context.
+func Of(ctx context.Context) (Identity, bool) {
+	id, ok := ctx.Value(identityKey{}).(Identity)
 	return id, ok
 }
 
