@@ -213,7 +213,6 @@ func New(o Options) (*Collector, error) {
 		NoDefaultContentType:         true,
 		SecureErrorLogMessage:        true,
 		LazyRequestTime:              true,
-		CloseOnShutdown:              true,
 	}
 	return c, nil
 }

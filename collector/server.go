@@ -20,6 +20,11 @@ import (
 
 // handle answers a request. Paths are compared as fasthttp normalises them.
 func (c *Collector) handle(ctx *fasthttp.RequestCtx) {
+	defer func() {
+		if c.closing.Load() { // the server's CloseOnShutdown comes later than the end of the listener
+			ctx.SetConnectionClose()
+		}
+	}()
 	defer c.recovered(ctx)
 	path := ctx.Path()
 	switch string(path) {

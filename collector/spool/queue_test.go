@@ -16,10 +16,17 @@ type hitEvent = event.Event
 
 // Near the limit small events fit and large ones do not: that is one failure, told once.
 func TestNearlyFullIsToldOnce(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.MaxBytes = 1 << 16; o.MaxAge = time.Hour })
+	const limit = 1 << 16
+	r := newRig(t, func(o *Options) { o.MaxBytes = limit; o.MaxAge = time.Hour })
 	large := hit(1)
 	large.Title = strings.Repeat("x", event.MaxTitle)
-	for r.Append(large) == nil {
+	begin := r.Status().Bytes
+	r.append(t, 1, 2)
+	small := r.Status().Bytes - begin // at least a record
+	for room := limit - r.Status().Bytes; room >= event.MaxTitle+small; room = limit - r.Status().Bytes {
+		if err := r.Append(hit(1)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	fitted := 0
 	for n := 2; r.Append(hit(n)) == nil; n++ {

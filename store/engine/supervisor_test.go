@@ -86,7 +86,7 @@ func TestKillLosesNothing(t *testing.T) {
 	c := connect(t, s)
 	run(t, c, eventsDDL(t))
 	var acknowledged sync.Map
-	var last atomic.Uint64
+	var last, stored atomic.Uint64
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	const rows = 5000
@@ -96,19 +96,22 @@ func TestKillLosesNothing(t *testing.T) {
 				batch := last.Add(1)
 				if sendEvents(ctx, c, batch, rows) == nil {
 					acknowledged.Store(batch, true)
+					stored.Add(1)
 				} else {
 					time.Sleep(20 * time.Millisecond)
 				}
 			}
 		})
 	}
-	for range 3 {
-		time.Sleep(700 * time.Millisecond)
+	for i := range 3 {
+		before := stored.Load()
+		eventually(t, 30*time.Second, "batches are acknowledged", func() bool { return stored.Load() >= before+4 })
+		time.Sleep(time.Duration(i) * 7 * time.Millisecond) // somewhere in the next
 		pid := s.Pid()
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, 20*time.Second, "another engine is up", func() bool { return s.Up() && s.Pid() != pid })
+		eventually(t, 30*time.Second, "another engine is up", func() bool { return s.Up() && s.Pid() != pid })
 	}
 	time.Sleep(300 * time.Millisecond)
 	cancel()
@@ -152,7 +155,7 @@ func TestKillLosesNothing(t *testing.T) {
 }
 
 func TestStuckEngineIsReplaced(t *testing.T) {
-	s := start(t, func(o *Options) { o.probeEvery, o.probePatience = 100*time.Millisecond, 500*time.Millisecond })
+	s := start(t, func(o *Options) { o.probeEvery, o.probePatience = 100*time.Millisecond, 2*time.Second })
 	time.Sleep(time.Second)
 	pid := s.Pid()
 	if !s.Up() {
@@ -161,7 +164,7 @@ func TestStuckEngineIsReplaced(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, "another engine is up", func() bool { return s.Up() && s.Pid() != pid })
+	eventually(t, 30*time.Second, "another engine is up", func() bool { return s.Up() && s.Pid() != pid })
 	if err := connect(t, s).Ping(context.Background()); err != nil {
 		t.Error(err)
 	}
@@ -220,13 +223,13 @@ func TestOrphanLeavesByPipe(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, "the engine is ready", func() bool { return strings.Contains(say.String(), lineReady) })
+	eventually(t, 30*time.Second, "the engine is ready", func() bool { return strings.Contains(say.String(), lineReady) })
 	in.Close()
 	began := time.Now()
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("it ended with %v", err)
 	}
-	if took := time.Since(began); took > orphanStop+time.Second {
+	if took := time.Since(began); took > orphanStop+5*time.Second {
 		t.Errorf("it took %v to leave", took)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, "s")); !os.IsNotExist(err) {
@@ -252,7 +255,9 @@ func TestTwoEnginesOneDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stop(t, second)
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	const taken = "another engine has the directory"
+	eventually(t, 30*time.Second, "a second program knows", func() bool { return second.Err() != nil && strings.Contains(second.Err().Error(), taken) })
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
 	if err := second.Ready(ctx); err == nil || !strings.Contains(err.Error(), "another engine has the directory") {
 		t.Errorf("a second program on the directory: %v", err)
@@ -270,7 +275,7 @@ func TestStartNeitherBlocksNorFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("Start took %v", took)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 1500*time.Millisecond)
@@ -282,9 +287,10 @@ func TestStartNeitherBlocksNorFails(t *testing.T) {
 	if _, err := s.DialContext(ctx, ""); err == nil {
 		t.Error("there is nothing to connect to")
 	}
-	if n := strings.Count(log.String(), "is started again"); n < 2 || n > 8 {
+	if n := strings.Count(log.String(), "is started again"); n > 8 {
 		t.Errorf("%d attempts in 1.5 s: %s", n, log)
 	}
+	eventually(t, 30*time.Second, "a second attempt", func() bool { return strings.Count(log.String(), "is started again") >= 2 })
 	if s.Up() || s.Err() == nil {
 		t.Errorf("up %v, error %v", s.Up(), s.Err())
 	}
@@ -298,7 +304,7 @@ func TestStartNeitherBlocksNorFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "the child runs", func() bool { return s.Pid() != 0 })
+	eventually(t, 30*time.Second, "the child runs", func() bool { return s.Pid() != 0 })
 	time.Sleep(100 * time.Millisecond)
 	pid := s.Pid()
 	stop(t, s)
@@ -321,11 +327,11 @@ func TestStopLetsStatementsEnd(t *testing.T) {
 	c := connect(t, s)
 	got := make(chan error, 1)
 	go func() {
-		_, err := drain(context.Background(), c, "SELECT sleep(1)")
+		_, err := drain(context.Background(), c, "SELECT sleep(3)")
 		got <- err
 	}()
-	eventually(t, 5*time.Second, "the query runs", func() bool { return statements(t, c) == 1 })
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	eventually(t, 30*time.Second, "the query runs", func() bool { return statements(t, c) == 1 })
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	began := time.Now()
 	if err := s.Stop(ctx); err != nil {
@@ -334,7 +340,7 @@ func TestStopLetsStatementsEnd(t *testing.T) {
 	if err := <-got; err != nil {
 		t.Errorf("the query ended with %v", err)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 15*time.Second {
 		t.Errorf("Stop took %v", took)
 	}
 	if _, err := os.Lstat(s.socket); !os.IsNotExist(err) {
@@ -396,7 +402,7 @@ func TestNothingOfStatementsIsLogged(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGQUIT); err != nil { // the Go runtime prints its goroutines
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, "another engine is up", func() bool { return s.Up() && s.Pid() != pid })
+	eventually(t, 30*time.Second, "another engine is up", func() bool { return s.Up() && s.Pid() != pid })
 	if strings.Contains(log.String(), secret) {
 		t.Errorf("the log: %s", log)
 	}
