@@ -96,12 +96,12 @@ type Foot struct {
 	Notice *Notice
 }
 
-// Books is the ledger of a site and period: Received = Counted + Erased + the sum of Dropped + Pending
+// Books is the ledger of a site and period: Received = Counted + Erased + Disposed + the sum of Dropped + Pending
 // if it balances.
 type Books struct {
-	Received, Counted, Erased, Pending uint64
-	Dropped                            []Dropped // by reason, most first
-	URL                                string    // the ledger's page, "" if there is none
+	Received, Counted, Erased, Disposed, Pending uint64
+	Dropped                                      []Dropped // by reason, most first
+	URL                                          string    // the ledger's page, "" if there is none
 }
 
 // Dropped is how many hits were not counted for one reason, in words ("robots").

@@ -48,6 +48,7 @@ type ledgerPage struct {
 	MoreMask string // how many pages with personal data are not shown
 	Reasons  []row
 	Erased   bool   // something was
+	Disposed bool   // likewise
 	Waiting  string // hits of the site
 	Oldest   string
 	Bytes    string
@@ -57,7 +58,7 @@ type ledgerPage struct {
 type ledgerRow struct {
 	Label, Local                           string
 	Received, Counted, NotCounted, Pending string
-	Erased                                 string // "": nothing was in the period
+	Erased, Disposed                       string // "": nothing was in the period
 	Balances                               bool
 }
 
@@ -138,15 +139,15 @@ func (p *ledgerPage) fill(v view, lines []store.LedgerLine, byMonth bool) {
 		p.Balances = p.Balances && l.Balances()
 	}
 	slices.Reverse(groups)
-	p.Erased = total.Erased > 0
+	p.Erased, p.Disposed = total.Erased > 0, total.Disposed > 0
 	for _, g := range groups {
 		layout := "Mon 2 Jan"
 		if byMonth {
 			layout = "January 2006"
 		}
-		p.Rows = append(p.Rows, newLedgerRow(g.start.Format(layout), g.start.Format(time.DateOnly), &g.sum, !g.off, p.Erased))
+		p.Rows = append(p.Rows, newLedgerRow(g.start.Format(layout), g.start.Format(time.DateOnly), &g.sum, !g.off, p))
 	}
-	p.Total = newLedgerRow("All", "", &total, p.Balances, p.Erased)
+	p.Total = newLedgerRow("All", "", &total, p.Balances, p)
 	p.Waiting = count(total.Pending)
 	all := total.NotCounted()
 	var top uint64
@@ -163,11 +164,14 @@ func (p *ledgerPage) fill(v view, lines []store.LedgerLine, byMonth bool) {
 	}
 }
 
-func newLedgerRow(label, local string, l *store.LedgerLine, balances, erased bool) ledgerRow {
+func newLedgerRow(label, local string, l *store.LedgerLine, balances bool, p *ledgerPage) ledgerRow {
 	r := ledgerRow{Label: label, Local: local, Received: count(l.Received), Counted: count(l.Stored),
 		NotCounted: count(l.NotCounted()), Pending: count(l.Pending), Balances: balances}
-	if erased {
+	if p.Erased {
 		r.Erased = count(l.Erased)
+	}
+	if p.Disposed {
+		r.Disposed = count(l.Disposed)
 	}
 	return r
 }
@@ -192,7 +196,7 @@ func (p *ledgerPage) happened(v view, lines []store.LedgerLine, outages []store.
 			if l.Balances() {
 				return 0
 			}
-			known := l.Stored + l.Erased + l.NotCounted() + l.Pending
+			known := l.Stored + l.Erased + l.Disposed + l.NotCounted() + l.Pending
 			return max(l.Received, known) - min(l.Received, known) + 1
 		}, "The books do not balance.", func(n uint64) string {
 			return "What was received and what became of it differ. Rows of the database were lost or changed: its log and backups are the place to look."

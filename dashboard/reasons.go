@@ -49,7 +49,7 @@ func reasonWords(reason string) (short, long string) {
 
 // BooksOf is what a line of the ledger says at the foot of a dashboard.
 func BooksOf(l store.LedgerLine, site string) *Books {
-	b := &Books{Received: l.Received, Counted: l.Stored, Erased: l.Erased, Pending: l.Pending, URL: "/" + url.PathEscape(site) + "/ledger"}
+	b := &Books{Received: l.Received, Counted: l.Stored, Erased: l.Erased, Disposed: l.Disposed, Pending: l.Pending, URL: "/" + url.PathEscape(site) + "/ledger"}
 	for reason, n := range l.Dropped {
 		short, _ := reasonWords(reason)
 		b.Dropped = append(b.Dropped, Dropped{short, n})

@@ -64,7 +64,7 @@ type emailRow struct {
 type booksCard struct {
 	Balances                         bool
 	Received, Counted, Lost, Pending string
-	Erased                           string // "": none
+	Erased, Disposed                 string // "": none
 	Dropped                          []booksReason
 	URL                              string
 }
@@ -292,11 +292,14 @@ func (h *handler) foot(ctx context.Context, v view, p *sitePage) {
 	}
 	p.Notice = f.Notice
 	if b := f.Books; b != nil {
-		sum := b.Counted + b.Erased + b.Pending
+		sum := b.Counted + b.Erased + b.Disposed + b.Pending
 		var lost uint64
 		c := &booksCard{Received: count(b.Received), Counted: count(b.Counted), Pending: count(b.Pending), URL: b.URL}
 		if b.Erased > 0 {
 			c.Erased = count(b.Erased)
+		}
+		if b.Disposed > 0 {
+			c.Disposed = count(b.Disposed)
 		}
 		for _, d := range b.Dropped {
 			lost += d.Hits

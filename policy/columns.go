@@ -106,7 +106,7 @@ func columns() []Column {
 
 		{"ledger", "site", "The site, or that none was named", "example.org", books, ""},
 		{"ledger", "minute", "The minute in which hits came", "24 Nov 2026, 09:47", books, ""},
-		{"ledger", "outcome", "Whether the hits were counted, or why not", "bot", books, ""},
+		{"ledger", "outcome", "Whether the hits were counted, or why not, or what became of them later", "bot", books, ""},
 		{"ledger", "hits", "How many hits", "12", books, ""},
 		{"ledger", "stored_at", "When the line was written", "24 Nov 2026, 09:48", books, ""},
 		{"ledger", "batch_id", "The number of the file that the hits came in", "c204f1", books, ""},

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kantarainitiative/footfall/event"
@@ -33,7 +34,8 @@ type siteDay struct {
 type dayTracker struct {
 	mu     sync.Mutex
 	loaded bool
-	built  map[siteDay]bool // days built or being built; true: marked since the build began
+	built  map[siteDay]bool                 // days built or being built; true: marked since the build began
+	floors atomic.Pointer[map[string]floor] // replaced, never changed; nil before load
 }
 
 // load reads which days were ever built, once.
@@ -43,6 +45,11 @@ func (t *dayTracker) load(ctx context.Context, r *reporter) error {
 	if t.loaded {
 		return nil
 	}
+	floors, err := r.readFloors(ctx)
+	if err != nil {
+		return err
+	}
+	t.floors.Store(&floors)
 	states, err := r.dayStates(ctx, "", frag("1"))
 	if err != nil {
 		return err
@@ -75,7 +82,7 @@ func (t *dayTracker) late(ds map[siteDay]struct{}) []siteDay {
 	defer t.mu.Unlock()
 	var out []siteDay
 	for d := range ds {
-		if marked, built := t.built[d]; built && !marked {
+		if marked, built := t.built[d]; built && !marked && !t.sealed(d) {
 			out = append(out, d)
 		}
 	}
@@ -158,6 +165,8 @@ const (
 	dayMarked = 3
 	dayMonth  = 4 // on the first of a month
 	dayCapped = 5 // of a build, before it is complete: Marks has the bits of the dimensions that have an Other
+	dayFloor  = 6 // the site's events before this day are disposed of, see floor
+	dayBooks  = 7 // the site's books begin with this day: Marks is its first second
 )
 
 // monthOffset is added to the numbers of dimensions in the rows of daily that are a month's.
@@ -210,6 +219,7 @@ func (r *reporter) mark(ctx context.Context, days []siteDay, at time.Time) error
 type dayState struct {
 	siteDay
 	marks, seen uint64
+	sealed      bool   // its events are disposed of: the build is all there is, and stays
 	build       uint64 // newest complete one, 0: none
 	longer      bool
 	lines       uint64
@@ -219,8 +229,8 @@ type dayState struct {
 	month, monthKey, monthLines uint64 // on the first of a month: the build of the whole, what it was made of, its rows
 }
 
-// closed tells whether the day's rollup is what its events would say.
-func (d dayState) closed() bool { return d.build != 0 && d.marks <= d.seen }
+// closed tells whether the day's rollup is what its events would say, or did say while there were any.
+func (d dayState) closed() bool { return d.build != 0 && (d.sealed || d.marks <= d.seen) }
 
 // dayStates reads the log, of one site or ("") of all.
 func (r *reporter) dayStates(ctx context.Context, site string, days fragment) ([]dayState, error) {
@@ -243,6 +253,7 @@ func (r *reporter) dayStates(ctx context.Context, site string, days fragment) ([
 			d.capped = 0
 		}
 		d.day, d.longer = event.Day(day), longer != 0
+		d.sealed = r.days.sealed(d.siteDay)
 		out = append(out, d)
 	}
 	return out, r.wrap("day_states", rows.Err())
@@ -294,13 +305,17 @@ func (x rolled) any() bool { return len(x.all.builds) > 0 }
 
 // route divides a period: closed days that lie in it as a whole are read from their
 // rollup, the others from events. Where ids live longer than a day, visitors of several
-// days cannot be added up, and all is read from events.
+// days cannot be added up, and all is read from events, but for days whose events are
+// disposed of: their visitors are added up.
 func (r *reporter) route(ctx context.Context, site string, p *period, longIDs bool) (rolled, error) {
 	var x rolled
-	if longIDs {
+	if err := r.seal(ctx, site, p); err != nil {
+		return x, err
+	}
+	if longIDs && p.sealed <= p.first {
 		return x, nil
 	}
-	states, err := r.dayStates(ctx, site, p.days())
+	states, err := r.dayStates(ctx, site, daysIn([]dayRange{{p.first, p.last}}))
 	if err != nil {
 		return x, err
 	}
@@ -310,10 +325,10 @@ func (r *reporter) route(ctx context.Context, site string, p *period, longIDs bo
 		if d.month != 0 {
 			months[d.day] = d
 		}
-		if d.longer && p.first != p.last {
-			return x, nil
-		}
-		if d.closed() && p.whole(d.day) {
+		longIDs = longIDs || d.longer && !d.sealed && p.first != p.last
+	}
+	for _, d := range states {
+		if d.closed() && p.whole(d.day) && (d.sealed || !longIDs) {
 			builds[d.day] = d.build
 			if d.capped != 0 {
 				x.capped = append(x.capped, d.capped)
@@ -321,6 +336,7 @@ func (r *reporter) route(ctx context.Context, site string, p *period, longIDs bo
 		}
 	}
 	if len(builds) == 0 {
+		x.capped = nil
 		return x, nil
 	}
 	p.raw = []dayRange{}
@@ -330,7 +346,7 @@ func (r *reporter) route(ctx context.Context, site string, p *period, longIDs bo
 			if b, ok := builds[d]; ok {
 				day.add(d, b)
 				x.all.add(d, b)
-			} else {
+			} else if d >= p.sealed {
 				p.raw = addDay(p.raw, d)
 			}
 		}

@@ -70,6 +70,18 @@
 // The order itself is not in the database: who gives one keeps it where a crash does not
 // take it, until Erase has returned, and has all batches that may hold its rows stored first.
 //
+// # Disposing
+//
+// [Store.Dispose] removes what is older than its site keeps. Rows of events that the books still have go on
+// them first as disposed, by batch and minute as erased ones do, so the argument above holds for them as well: a
+// replay finds them on the ledger and inserts nothing. But the ledger is disposed of too, and then nobody could tell
+// a batch that was never stored from one that was stored and disposed of. So nothing may be replayed that has such
+// rows. The batches of the queue are known, and theirs are not removed while they are in it: a batch that is
+// there when the writers' gate is shut is passed over, whether it is stored or not, and one that comes after it has opened is not
+// among the rows that the server was told to delete. Of the segments that are kept though they are stored, the
+// old events are taken out while the gate is shut, after the queue was read: what is kept later was in the
+// queue then. What waits in the queue and is too old is stored, counted, and goes with the run after that.
+//
 // # What a power failure takes
 //
 // A server confirms an insert when the part's files are written to the system's cache;

@@ -181,6 +181,11 @@ func (s *Store) Erase(ctx context.Context, o event.Order) (rows uint64, err erro
 	if err != nil {
 		return 0, err
 	}
+	unlock, err := s.removing.lock(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("store: erasing: %w", err)
+	}
+	defer unlock()
 	r := s.builder(conn)
 	r.unlogged = true
 	// What an earlier try has left running may yet come on the books.
@@ -235,15 +240,15 @@ func (r *reporter) refs(ctx context.Context, o *event.Order) (map[uint64]uint64,
 }
 
 // unbooked counts what the order takes, in the order of time. What is on the books must be deleted.
-func (r *reporter) unbooked(ctx context.Context, o *event.Order) ([]erasedLine, error) {
+func (r *reporter) unbooked(ctx context.Context, o *event.Order) ([]goneLine, error) {
 	rows, err := r.query(ctx, "erase_groups", map[string]any{"Taken": taken(o), "Limit": uint64(eraseLines)})
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var out []erasedLine
+	var out []goneLine
 	for rows.Next() {
-		var l erasedLine
+		var l goneLine
 		var minute uint64
 		if err := rows.Scan(&l.site, &minute, &l.batch, &l.hits); err != nil {
 			return nil, r.wrap("erase_groups", err)
@@ -255,18 +260,18 @@ func (r *reporter) unbooked(ctx context.Context, o *event.Order) ([]erasedLine, 
 }
 
 // bookErased puts lines on the books, month by month, each under a number that is free.
-func (s *Store) bookErased(ctx context.Context, r *reporter, o *event.Order, lines []erasedLine) error {
+func (s *Store) bookErased(ctx context.Context, r *reporter, o *event.Order, lines []goneLine) error {
 	refs, err := r.refs(ctx, o)
 	if err != nil {
 		return err
 	}
 	for len(lines) > 0 {
-		end := slices.IndexFunc(lines, func(l erasedLine) bool { return monthOf(l.minute) != monthOf(lines[0].minute) })
+		end := slices.IndexFunc(lines, func(l goneLine) bool { return monthOf(l.minute) != monthOf(lines[0].minute) })
 		if end < 0 {
 			end = len(lines)
 		}
 		y, m, _ := minuteTime(lines[0].minute).Date()
-		b := erasedBlock{o.ID | uint64((y-1970)*12+int(m)-1)<<stepBits, lines[:end]}
+		b := goneBlock{outcomeErased, o.ID | uint64((y-1970)*12+int(m)-1)<<stepBits, lines[:end]}
 		for n := 0; refs[b.ref] > 0; n++ {
 			if n == 1<<stepBits-1 {
 				return errors.New("rows keep coming")
@@ -364,38 +369,39 @@ func (r *reporter) waitUntilZero(ctx context.Context, name string, data any) err
 	}
 }
 
-// erasedLine is how many rows of a batch an order takes of a minute.
-type erasedLine struct {
+// goneLine is how many rows of a batch and minute are not held any more.
+type goneLine struct {
 	site        string
 	minute      int64
 	batch, hits uint64
 }
 
-// erasedBlock is what a step of an order takes of one month.
-type erasedBlock struct {
-	ref   uint64
-	lines []erasedLine // by minute, at least one
+// goneBlock is what one step takes of one month.
+type goneBlock struct {
+	outcome string // outcomeErased, outcomeDisposed
+	ref     uint64
+	lines   []goneLine // by minute, at least one
 }
 
-func (b erasedBlock) table() string { return tableLedger }
-func (b erasedBlock) month() int    { return monthOf(b.lines[0].minute) }
-func (b erasedBlock) size() int     { return len(b.lines) }
+func (b goneBlock) table() string { return tableLedger }
+func (b goneBlock) month() int    { return monthOf(b.lines[0].minute) }
+func (b goneBlock) size() int     { return len(b.lines) }
 
-func (b erasedBlock) identity() string {
+func (b goneBlock) identity() string {
 	return "concat(site, ' ', toString(toUInt32(minute)), ' ', toString(batch_id))"
 }
 
-func (b erasedBlock) key(i int) string {
+func (b goneBlock) key(i int) string {
 	l := &b.lines[i]
 	return l.site + " " + strconv.FormatInt(l.minute*60, 10) + " " + strconv.FormatUint(l.batch, 10)
 }
 
-func (b erasedBlock) where() (string, []any) {
+func (b goneBlock) where() (string, []any) {
 	first, last := b.lines[0].minute, b.lines[len(b.lines)-1].minute
 	return "minute >= toDateTime(?) AND minute <= toDateTime(?) AND ref = ?", []any{uint32(first * 60), uint32(last * 60), b.ref}
 }
 
-func (b erasedBlock) appendTo(s *Store, to driver.Batch, keep []int) error {
+func (b goneBlock) appendTo(s *Store, to driver.Batch, keep []int) error {
 	at := s.stamp()
 	if keep == nil {
 		keep = make([]int, len(b.lines))
@@ -409,7 +415,7 @@ func (b erasedBlock) appendTo(s *Store, to driver.Batch, keep []int) error {
 	})
 	for _, i := range keep {
 		l := &b.lines[i]
-		if err := to.Append(l.site, minuteTime(l.minute), outcomeErased, l.hits, at, l.batch, b.ref, uint16(0), ""); err != nil {
+		if err := to.Append(l.site, minuteTime(l.minute), b.outcome, l.hits, at, l.batch, b.ref, uint16(0), ""); err != nil {
 			return fmt.Errorf("%w: %w", errTable, err)
 		}
 	}

@@ -33,6 +33,7 @@ type LedgerLine struct {
 	Received uint64            // hits
 	Stored   uint64            // events in the database
 	Erased   uint64            // events that were there and were erased on order
+	Disposed uint64            // events that were there and were too old to keep
 	Dropped  map[string]uint64 // hits that were not counted, by reason; never nil
 	Pending  uint64            // received, and on their way into the database, whatever they are
 }
@@ -46,13 +47,16 @@ func (l *LedgerLine) NotCounted() (n uint64) {
 }
 
 // Balances reports whether every hit is accounted for.
-func (l *LedgerLine) Balances() bool { return l.Received == l.Stored+l.Erased+l.NotCounted()+l.Pending }
+func (l *LedgerLine) Balances() bool {
+	return l.Received == l.Stored+l.Erased+l.Disposed+l.NotCounted()+l.Pending
+}
 
 // Add adds up two lines, of whatever sites and times.
 func (l *LedgerLine) Add(m *LedgerLine) {
 	l.Received += m.Received
 	l.Stored += m.Stored
 	l.Erased += m.Erased
+	l.Disposed += m.Disposed
 	l.Pending += m.Pending
 	if l.Dropped == nil {
 		l.Dropped = map[string]uint64{}
@@ -69,7 +73,8 @@ const ledgerMigration = 3
 // is not in the database yet; it is called while no new batch begins to be written, so that
 // each hit is seen once, there or here. Batches go on when Ledger returns.
 //
-// Where the tables are older than the ledger, the books begin with the minute after that one.
+// Where the tables are older than the ledger, the books begin with the minute after that one; those
+// of a site with the oldest minute that [Store.Dispose] has left to the ledger.
 func (s *Store) Ledger(ctx context.Context, q LedgerQuery, waiting func() (event.Waiting, error)) ([]LedgerLine, error) {
 	conn, err := s.conn(ctx)
 	if err != nil {
@@ -88,6 +93,9 @@ func (s *Store) Ledger(ctx context.Context, q LedgerQuery, waiting func() (event
 		return nil, fmt.Errorf("store: a step of %v in the ledger: want whole minutes", q.Step)
 	}
 
+	if err := s.days.load(ctx, r); err != nil {
+		return nil, err
+	}
 	leave, err := s.books.enter(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("store: reading the ledger: %w", err)
@@ -102,7 +110,7 @@ func (s *Store) Ledger(ctx context.Context, q LedgerQuery, waiting func() (event
 		if err != nil {
 			return nil, fmt.Errorf("store: reading the ledger: %w", err)
 		}
-		lines, err := r.ledger(ctx, q, from, to, step, w, erasures.fragment())
+		lines, err := r.ledger(ctx, q, from, to, step, w, gone(erasures, s.days.all()))
 		if err != nil || s.erasures.still(erasures) {
 			return lines, err
 		}
@@ -112,6 +120,7 @@ func (s *Store) Ledger(ctx context.Context, q LedgerQuery, waiting func() (event
 // ledger reads the books without the events that are erased by now, or will be, and are on the
 // books as such.
 func (r *reporter) ledger(ctx context.Context, q LedgerQuery, from, to, step uint64, w event.Waiting, erased any) ([]LedgerLine, error) {
+	minutes, times := beforeBooks(r.days.all(), q.Site, from)
 	type key struct {
 		site string
 		slot uint64
@@ -128,7 +137,7 @@ func (r *reporter) ledger(ctx context.Context, q LedgerQuery, from, to, step uin
 	}
 	for _, d := range w.Hits {
 		at := d.Minute * 60
-		if at < int64(from) || at >= int64(to) || q.Site != "" && q.Site != d.Site {
+		if at < max(int64(from), r.days.all()[d.Site].books) || at >= int64(to) || q.Site != "" && q.Site != d.Site {
 			continue
 		}
 		l := line(d.Site, uint64(at)/step)
@@ -136,7 +145,8 @@ func (r *reporter) ledger(ctx context.Context, q LedgerQuery, from, to, step uin
 		l.Pending += d.Count
 	}
 	rows, err := r.query(ctx, "ledger", map[string]any{
-		"Site": q.Site, "From": from, "To": to, "Step": step, "Days": daysAround(from, to), "Without": batchList(w.Batches), "Erased": erased})
+		"Site": q.Site, "From": from, "To": to, "Step": step, "Days": daysAround(from, to), "Without": batchList(w.Batches), "Erased": erased,
+		"Minutes": minutes, "Times": times})
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +164,8 @@ func (r *reporter) ledger(ctx context.Context, q LedgerQuery, from, to, step uin
 			l.Received += hits
 		case outcomeErased:
 			l.Erased += hits
+		case outcomeDisposed:
+			l.Disposed += hits
 		default:
 			l.Received += hits
 			l.Dropped[outcome] += hits

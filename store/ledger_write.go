@@ -16,7 +16,9 @@ import (
 // Outcomes in the ledger. All others are reasons why hits were not counted.
 const (
 	outcomeCounted = "counted" // hits that are events
-	outcomeErased  = "erased"  // events that are not held any more, see Erase; such rows have a ref
+	// Events that are not held any more, see Erase and Dispose; such rows have a ref.
+	outcomeErased   = "erased"
+	outcomeDisposed = "disposed"
 )
 
 // ledgerBlock is what a batch says of the hits of one month.

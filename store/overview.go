@@ -49,6 +49,11 @@ func (s *Store) Overview(ctx context.Context, q OverviewQuery) (*Overview, error
 		return nil, err
 	}
 	r := s.reporter(conn)
+	for _, sp := range []*span{&o.now, &o.before} {
+		if err := r.seal(ctx, q.Site, &sp.period); err != nil {
+			return nil, err
+		}
+	}
 	if q.MinVisitors > 0 {
 		if err := o.few(ctx, r); err != nil {
 			return nil, err

@@ -36,6 +36,9 @@ func (s *Store) Query(ctx context.Context, q Query) (*Result, error) {
 		return nil, err
 	}
 	r := s.reporter(conn)
+	if err := r.seal(ctx, q.Site, &p.period); err != nil {
+		return nil, err
+	}
 	if q.MinVisitors > 0 {
 		return p.runFew(ctx, r)
 	}

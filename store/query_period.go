@@ -24,7 +24,8 @@ type period struct {
 	first, last event.Day
 	from, to    int64 // Unix seconds; 0 where the day is whole
 
-	raw []dayRange // the days to read from events; nil: all
+	sealed event.Day  // days before it are not read from events, see [Store.Dispose]
+	raw    []dayRange // the days to read from events; nil: all
 }
 
 type dayRange struct{ first, last event.Day }
@@ -48,8 +49,8 @@ func (p period) whole(d event.Day) bool {
 // days is the condition on the days to read from events.
 func (p period) days() fragment {
 	ranges := p.raw
-	if ranges == nil {
-		ranges = []dayRange{{p.first, p.last}}
+	if ranges == nil && p.sealed <= p.last {
+		ranges = []dayRange{{max(p.first, p.sealed), p.last}}
 	}
 	return daysIn(ranges)
 }

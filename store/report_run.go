@@ -43,13 +43,14 @@ const (
 // reporter runs report statements on one connection pool.
 type reporter struct {
 	conn     driver.Conn
+	days     *dayTracker
 	limits   reportLimits
 	unlogged bool // its statements name visitors' ids: keep them out of a server's log of queries
 	long     bool // statements hold long lists
 }
 
 func (s *Store) reporter(conn driver.Conn) *reporter {
-	return &reporter{conn: conn, limits: defaultReportLimits()}
+	return &reporter{conn: conn, days: &s.days, limits: defaultReportLimits()}
 }
 
 // noDeadline is a context of which the client's library cannot see when it ends, only that

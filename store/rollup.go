@@ -127,7 +127,7 @@ func (s *Store) rollupRound(ctx context.Context, zone func(string) *time.Locatio
 	var failed []error
 	for _, d := range candidates {
 		state := known[d]
-		if state.closed() || state.build != 0 && !rebuild || !over(d, zone, now) {
+		if s.days.sealed(d) || state.closed() || state.build != 0 && !rebuild || !over(d, zone, now) {
 			continue
 		}
 		if err := s.buildDay(ctx, r, d); errors.Is(err, errErasing) {
@@ -175,6 +175,9 @@ func (s *Store) addMonths(ctx context.Context, r *reporter, now time.Time) error
 	for m, set := range closed {
 		first := siteDay{m.site, m.first}
 		state := firsts[first]
+		if s.days.sealed(first) { // what is left of such a month is less every day
+			continue
+		}
 		if key := monthKey(set.builds); len(set.builds) < 2 || state.month != 0 && state.monthKey == key {
 			continue
 		}
@@ -412,7 +415,7 @@ func (s *Store) staleBuilds(ctx context.Context, r *reporter) (map[uint64]dayRan
 	}
 	var broken []siteDay
 	for _, d := range states {
-		if d.closed() && lines[d.build] != d.lines {
+		if d.closed() && !d.sealed && lines[d.build] != d.lines {
 			broken = append(broken, d.siteDay)
 		}
 		if d.month != 0 && lines[d.month] != d.monthLines { // named no more, it is added up again

@@ -94,6 +94,7 @@ type Store struct {
 	erasures erasures
 	rolling  waitLock // whoever makes rollups or tidies them
 	building waitLock // whoever makes the rollup of a day, or deletes rows of closed days
+	removing waitLock // whoever erases or disposes of events
 
 	stop context.CancelFunc
 	done chan struct{}
@@ -148,6 +149,7 @@ func open(o Options, migrations []migration) (*Store, error) {
 		done:          make(chan struct{}),
 		rolling:       newWaitLock(),
 		building:      newWaitLock(),
+		removing:      newWaitLock(),
 	}
 	if s.now == nil {
 		s.now = time.Now

@@ -110,11 +110,12 @@ type booksRow struct {
 	booksLine
 }
 
-// booksLine is an account of hits: Received = Stored + Erased + the sum of Dropped + Pending if it balances.
+// booksLine is an account of hits: Received = Stored + Erased + Disposed + the sum of Dropped + Pending if it balances.
 type booksLine struct {
 	Received   uint64            `json:"received"`
 	Stored     uint64            `json:"stored"`
 	Erased     uint64            `json:"erased"`
+	Disposed   uint64            `json:"disposed"`
 	Dropped    map[string]uint64 `json:"dropped"`
 	NotCounted uint64            `json:"not_counted"`
 	Pending    uint64            `json:"pending"`
@@ -122,7 +123,7 @@ type booksLine struct {
 }
 
 func newBooksLine(l *store.LedgerLine) booksLine {
-	return booksLine{l.Received, l.Stored, l.Erased, l.Dropped, l.NotCounted(), l.Pending, l.Balances()}
+	return booksLine{l.Received, l.Stored, l.Erased, l.Disposed, l.Dropped, l.NotCounted(), l.Pending, l.Balances()}
 }
 
 // readBooks reads the ledger by day, or by minute, on each site's calendar. It balances
@@ -197,10 +198,10 @@ func readBooks(ctx context.Context, c *Config, st *store.Store, sp *spool.Spool,
 func (r *booksReport) print(out io.Writer) error {
 	reasons := slices.Sorted(maps.Keys(r.Total.Dropped))
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	head := append([]string{"site", "time", "received", "counted", "erased", "not counted"}, reasons...)
+	head := append([]string{"site", "time", "received", "counted", "erased", "disposed", "not counted"}, reasons...)
 	fmt.Fprintln(w, strings.Join(append(head, "pending", "balances"), "\t")+"\t")
 	row := func(site, at string, l *booksLine) {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t", site, at, l.Received, l.Stored, l.Erased, l.NotCounted)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t", site, at, l.Received, l.Stored, l.Erased, l.Disposed, l.NotCounted)
 		for _, reason := range reasons {
 			fmt.Fprintf(w, "%d\t", l.Dropped[reason])
 		}
@@ -290,7 +291,7 @@ func runLedger(ctx context.Context, s streams, args []string) error {
 		return err
 	}
 	if !r.Balances {
-		return errors.New("the books do not balance: what was received is not what was counted, erased, not counted and pending")
+		return errors.New("the books do not balance: what was received is not what was counted, erased, disposed, not counted and pending")
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func (a *app) checkBooks(ctx context.Context) {
 		}
 	}
 	w := a.books
-	for account, n := range map[string]uint64{"received": sum.Received, "stored": sum.Stored, "erased": sum.Erased, "dropped": sum.NotCounted(), "pending": sum.Pending} {
+	for account, n := range map[string]uint64{"received": sum.Received, "stored": sum.Stored, "erased": sum.Erased, "disposed": sum.Disposed, "dropped": sum.NotCounted(), "pending": sum.Pending} {
 		w.hits.WithLabelValues(account).Set(float64(n))
 	}
 	if off == 0 {
@@ -78,5 +78,5 @@ func (a *app) checkBooks(ctx context.Context) {
 	}
 	w.balanced.Set(0)
 	a.log.Error("the books do not balance: rows of the database were lost or changed; footfall ledger says where",
-		"hours", off, "received", sum.Received, "stored", sum.Stored, "erased", sum.Erased, "dropped", sum.NotCounted(), "pending", sum.Pending)
+		"hours", off, "received", sum.Received, "stored", sum.Stored, "erased", sum.Erased, "disposed", sum.Disposed, "dropped", sum.NotCounted(), "pending", sum.Pending)
 }

@@ -86,7 +86,7 @@ func (a *app) restoreHabits(ctx context.Context, started time.Time) {
 			return err
 		}
 		for _, l := range lines {
-			if n := l.Stored + l.Erased; n > 0 {
+			if n := l.Stored + l.Erased + l.Disposed; n > 0 {
 				a.collector.RestoreHabit(l.Site, l.Start, n)
 			}
 		}

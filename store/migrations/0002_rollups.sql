@@ -6,7 +6,7 @@
 CREATE TABLE IF NOT EXISTS days (
     site   {string},
     day    Date,
-    what   UInt8,            -- 1 a build began, 2 one is complete, 3 a mark: events came late, 4 the month was added up
+    what   UInt8,            -- 1 a build began, 2 one is complete, 3 a mark: events came late, 4 the month was added up, 6 events before the day are disposed of, 7 the books begin with it
     build  UInt64,           -- the rows of daily that are this build's; 0 for a mark
     gen    UInt32,           -- of builds: the newest counts
     marks  UInt64,           -- of complete builds: how many marks there were before it began; of months: a sum over their builds

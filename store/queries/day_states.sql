@@ -12,6 +12,6 @@ SELECT toString(site) AS name, toUInt16(day) AS number,
     argMaxIf(build, gen, what = 5) AS capped,
     argMaxIf(marks, gen, what = 5) AS capped_in
 FROM days
-WHERE {{if .Site}}site = {{arg .Site}} AND {{end}}{{put .Days}}
+WHERE what < 6 AND {{if .Site}}site = {{arg .Site}} AND {{end}}{{put .Days}}
 GROUP BY name, number
 ORDER BY name, number

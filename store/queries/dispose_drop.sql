@@ -1,0 +1,1 @@
+ALTER TABLE {{.Table}} DROP PARTITION {{.Month}}

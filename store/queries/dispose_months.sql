@@ -1,0 +1,1 @@
+SELECT toUInt32({{put .Partition}}) AS month FROM {{.Table}} WHERE {{put .Due}} GROUP BY month ORDER BY month

@@ -1,0 +1,1 @@
+ALTER TABLE {{.Table}} DELETE WHERE {{put .Which}}
