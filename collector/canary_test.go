@@ -8,14 +8,17 @@ import (
 	"net"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
 
+	"github.com/kantarainitiative/footfall/anonymize/canary"
 	"github.com/kantarainitiative/footfall/beacon/email"
 	"github.com/kantarainitiative/footfall/collector/privacy"
+	"github.com/kantarainitiative/footfall/event"
 )
 
 // TestCanary sends marked addresses, agents, queries, cookies and identifiers through every
@@ -145,6 +148,38 @@ func TestCanary(t *testing.T) {
 			s := remains.String()
 			t.Errorf("the %s remains: …%q…", what, s[max(0, i-80):min(len(s), i+80)])
 		}
+	}
+}
+
+// TestStacksHoldNoAddress: what Go would print of a request that waits for the disk holds nothing of
+// who asks.
+func TestStacksHoldNoAddress(t *testing.T) {
+	r := newRig(t)
+	addr := netip.MustParseAddr("198.19.203.241")
+	six := netip.MustParseAddr("2001:db8:7:beef:c3a5:90ff:fe12:d641")
+	const agent = "Mozilla/5.0 (Linux; Android 15; Canary0Agent) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Mobile Safari/537.36"
+	var stacks bytes.Buffer
+	r.spool.mu.Lock()
+	r.spool.fail = func(*event.Event) error {
+		b := make([]byte, 1<<20)
+		stacks.Write(b[:runtime.Stack(b, true)])
+		return nil
+	}
+	r.spool.mu.Unlock()
+	for _, a := range []netip.Addr{addr, six} {
+		r.post(t, okBody, "X-Forwarded-For: "+a.String(), "User-Agent: "+agent)
+		r.do(t, "GET", "/ff.gif?d=example.org&u=https://example.org/", "", "X-Forwarded-For: "+a.String(), "User-Agent: "+agent)
+	}
+	r.spool.mu.Lock()
+	defer r.spool.mu.Unlock()
+	if !strings.Contains(stacks.String(), "collectFor") {
+		t.Fatal("the stacks are not those of hits")
+	}
+	s := canary.NewSearch(canary.Address("IPv4", addr), canary.Address("IPv6", six), canary.Text("agent", agent))
+	s.LookAt("stacks", "stacks", stacks.Bytes())
+	found, chance := s.Findings()
+	for _, f := range append(found, chance...) {
+		t.Errorf("%s is in the stacks, as %s", f.Canary, f.Form)
 	}
 }
 

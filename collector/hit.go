@@ -10,8 +10,9 @@ import (
 	"github.com/kantarainitiative/footfall/event"
 )
 
-// visitor is who is asking. It is handed from call to call by value, ends in
-// Collector.fill and is stored nowhere, not even in a hit, which is used again.
+// visitor is who is asking. It is on the stack of one request, ends in Collector.fill and is stored nowhere, not
+// even in a hit, which is used again. It is handed on by pointer: should the program crash, Go prints the arguments
+// of functions that wait for the disk, and an address must not be one.
 type visitor struct {
 	addr    netip.Addr
 	agent   []byte // part of the request
@@ -99,7 +100,7 @@ func (x *hit) locate(sources Sources) *malformed {
 // neither could. Whoever sends it again with the same id is counted once at both: the
 // first site knows the id. Without an id the first site counts it twice, which is the
 // lesser evil: a 202 would be a promise that the second site cannot hold.
-func (c *Collector) collect(cfg *settings, x *hit, who visitor) (verdict reason) {
+func (c *Collector) collect(cfg *settings, x *hit, who *visitor) (verdict reason) {
 	if !x.optedOut { // else not even what browser it is
 		x.agent = c.agents.Lookup(who.agent)
 	}
@@ -149,7 +150,7 @@ func contains(sites []*site, s *site) bool {
 
 // collectFor is the path of a hit for one of the sites it names, nil for one that is not
 // configured: why it is dropped, or how it is counted.
-func (c *Collector) collectFor(cfg *settings, s *site, x *hit, who visitor) reason {
+func (c *Collector) collectFor(cfg *settings, s *site, x *hit, who *visitor) reason {
 	mail := x.kind == event.EmailOpen
 	switch {
 	case s == nil:
@@ -221,7 +222,7 @@ func (c *Collector) collectFor(cfg *settings, s *site, x *hit, who visitor) reas
 
 // fill makes the event of x for a site. The address and the agent end here: what is left
 // of them is the truncated network, the place it is in and the keyed id.
-func (c *Collector) fill(cfg *settings, s *site, x *hit, who visitor) {
+func (c *Collector) fill(cfg *settings, s *site, x *hit, who *visitor) {
 	e := &x.event
 	day := s.dayAt(x.now)
 	*e = event.Event{

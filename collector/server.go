@@ -114,7 +114,8 @@ func (c *Collector) serveEvent(ctx *fasthttp.RequestCtx) {
 		refuse(ctx, fasthttp.StatusBadRequest, bad)
 		return
 	}
-	r := c.collect(cfg, x, c.visitor(cfg, ctx, &fields))
+	who := c.visitor(cfg, ctx, &fields)
+	r := c.collect(cfg, x, &who)
 	if r == full {
 		ctx.Response.Header.Set("Retry-After", "10")
 		refuse(ctx, fasthttp.StatusServiceUnavailable, &malformed{msg: "the hit cannot be kept now, send it again later"})
@@ -147,7 +148,8 @@ func (c *Collector) servePixel(ctx *fasthttp.RequestCtx) {
 		setDropped(ctx, badInput)
 		return
 	}
-	setDropped(ctx, c.collect(cfg, x, c.visitor(cfg, ctx, &fields)))
+	who := c.visitor(cfg, ctx, &fields)
+	setDropped(ctx, c.collect(cfg, x, &who))
 }
 
 // serveOpen counts an opened e-mail. Its answer is always the image.
@@ -176,7 +178,8 @@ func (c *Collector) serveOpen(ctx *fasthttp.RequestCtx, token []byte) {
 	x.sent.domains = open.Site
 	x.source.Source, x.source.Channel = "Email", classify.Email
 	x.campaign.name, x.campaign.content = open.Campaign, open.Message
-	setDropped(ctx, c.collect(cfg, x, c.visitor(cfg, ctx, &fields)))
+	who := c.visitor(cfg, ctx, &fields)
+	setDropped(ctx, c.collect(cfg, x, &who))
 }
 
 // visitor tells who is asking.

@@ -78,9 +78,28 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "engine" {
 		os.Exit(engine.Main(os.Args[2:], os.Stderr))
 	}
+	if len(os.Args) > 1 && slices.Contains([]string{"serve", "demo"}, os.Args[1]) {
+		printNoStacks()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, streams{os.Stdin, os.Stdout, os.Stderr, os.Getenv}, os.Args[1:]))
+}
+
+// printNoStacks ends the program at the signals for which Go would print every stack, with the arguments of functions:
+// the address of somebody who just asks can be among them. Whoever sets GOTRACEBACK wants to see that. A panic of a
+// request is logged without arguments in any case.
+func printNoStacks() {
+	if _, set := os.LookupEnv("GOTRACEBACK"); set {
+		return
+	}
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGQUIT, syscall.SIGABRT)
+	go func() {
+		s := <-c
+		fmt.Fprintf(os.Stderr, "footfall: ended by a signal (%v); its stacks are not printed, addresses can be in them\n", s)
+		os.Exit(exitUsage) // as Go does
+	}()
 }
 
 func run(ctx context.Context, s streams, args []string) int {

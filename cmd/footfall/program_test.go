@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -169,6 +170,8 @@ func (p *program) run() {
 	args := append([]string{"serve", "--data", p.data, "--listen", "127.0.0.1:0", "--staff", "127.0.0.1:0"}, p.args...)
 	p.cmd = exec.Command(binary(p.t), args...)
 	p.cmd.Dir = "../.." // where make puts the parts
+	// The go command sets it for tests; users do not.
+	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GOTRACEBACK=") })
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		p.t.Fatal(err)

@@ -45,6 +45,7 @@ type Server struct {
 	dir       string
 	binary    string
 	tcp, http int
+	logs      bool // of queries, in a table of the server
 	databases atomic.Uint64
 
 	mu   sync.Mutex
@@ -82,7 +83,21 @@ func StartServerIn(t testing.TB, dir string) *Server {
 
 // NewServer starts a server with all of its files below dir, for a TestMain. The caller
 // ends it with Kill or Stop.
-func NewServer(dir string) (*Server, error) {
+func NewServer(dir string) (*Server, error) { return newServer(dir, false) }
+
+// StartLoggingServer is StartServerIn for a server that notes every query in system.query_log, as
+// those that people run do.
+func StartLoggingServer(t testing.TB, dir string) *Server {
+	t.Helper()
+	s, err := newServer(dir, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Kill)
+	return s
+}
+
+func newServer(dir string, logs bool) (*Server, error) {
 	binary, err := exec.LookPath("clickhouse-server")
 	if err != nil {
 		if binary, err = exec.LookPath("/usr/sbin/clickhouse-server"); err != nil {
@@ -90,7 +105,7 @@ func NewServer(dir string) (*Server, error) {
 		}
 	}
 	for attempt := 0; ; attempt++ {
-		s := &Server{dir: dir, binary: binary}
+		s := &Server{dir: dir, binary: binary, logs: logs}
 		ports, err := freePorts(3)
 		if err != nil {
 			return nil, err
@@ -285,6 +300,11 @@ func (s *Server) ping(ctx context.Context, client *http.Client) bool {
 }
 
 func (s *Server) writeConfig(interserver int) error {
+	queryLog, logQueries := "", 0
+	if s.logs {
+		logQueries = 1
+		queryLog = "<query_log><database>system</database><table>query_log</table><flush_interval_milliseconds>100</flush_interval_milliseconds></query_log>"
+	}
 	config := fmt.Sprintf(`<yandex>
   <logger><level>warning</level><console>1</console></logger>
   <listen_host>127.0.0.1</listen_host>
@@ -298,17 +318,18 @@ func (s *Server) writeConfig(interserver int) error {
   <mark_cache_size>67108864</mark_cache_size>
   <default_profile>default</default_profile>
   <default_database>default</default_database>
+  %s
 </yandex>
-`, s.tcp, s.http, interserver, s.file("data"), s.file("tmp"), s.file("users.xml"))
+`, s.tcp, s.http, interserver, s.file("data"), s.file("tmp"), s.file("users.xml"), queryLog)
 	users := fmt.Sprintf(`<yandex>
-  <profiles><default></default></profiles>
+  <profiles><default><log_queries>%[4]d</log_queries></default></profiles>
   <quotas><default></default></quotas>
   <users>
     <default><password></password>%[1]s</default>
     <%[2]s><password>%[3]s</password>%[1]s</%[2]s>
   </users>
 </yandex>
-`, "<networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota>", GuardedUser, GuardedPassword)
+`, "<networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota>", GuardedUser, GuardedPassword, logQueries)
 	if err := os.WriteFile(s.file("config.xml"), []byte(config), 0o600); err != nil {
 		return err
 	}
