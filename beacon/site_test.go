@@ -183,7 +183,7 @@ func (s *site) line(h hit) string {
 func (s *site) all(t *testing.T, n int) []hit {
 	t.Helper()
 	const quiet = 400 * time.Millisecond
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		s.mu.Lock()
 		hits := append([]hit(nil), s.hits...)
 		s.mu.Unlock()
@@ -195,7 +195,7 @@ func (s *site) all(t *testing.T, n int) []hit {
 			return hits
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d hits within 10 s, want %d: %q", len(hits), n, s.lines())
+			t.Fatalf("%d hits within 30 s, want %d: %q", len(hits), n, s.lines())
 		}
 	}
 }

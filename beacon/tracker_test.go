@@ -23,7 +23,7 @@ const prelude = `
 
 func (s *site) run(t *testing.T, b *browsertest.Browser, js string, out any, allow ...string) {
 	t.Helper()
-	b.Run(t, browsertest.Script{JS: prelude + js, Args: map[string]any{"url": s.URL, "port": s.port}, Allow: allow, Timeout: 50 * time.Second}, out)
+	b.Run(t, browsertest.Script{JS: prelude + js, Args: map[string]any{"url": s.URL, "port": s.port}, Allow: allow, Timeout: time.Minute}, out)
 }
 
 // equal compares without regard to order: each hit travels on a connection of its own, and

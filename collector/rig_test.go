@@ -247,7 +247,7 @@ func newRig(t testing.TB, change ...func(*Options)) *rig {
 	served := make(chan error, 1)
 	go func() { served <- r.c.Serve(ln) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := r.c.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)

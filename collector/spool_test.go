@@ -98,11 +98,11 @@ func TestFullSpoolOnDisk(t *testing.T) {
 		t.Errorf("ready answered %d %q", a.StatusCode, a.body)
 	}
 	stored := new(countSink)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	ran := make(chan error, 1)
 	go func() { ran <- sp.Run(ctx, stored) }()
-	for deadline := time.Now().Add(10 * time.Second); sp.Status().Events > 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(30 * time.Second); sp.Status().Events > 0 && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	if a := r.post(t, okBody); a.StatusCode != 202 {

@@ -417,7 +417,7 @@ func TestBrowser(t *testing.T) {
 		chromium.Run(t, browsertest.Script{Context: as(), Args: srv.URL + "/example.org", JS: `
 			await page.goto(args);
 			if (!await page.isVisible('#waiting')) throw new Error('does not wait');
-			await page.waitForSelector('#fig-visitors', {timeout: 10000});
+			await page.waitForSelector('#fig-visitors', {timeout: 30000});
 			return true;`}, &got)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -30,17 +31,27 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	stop, filled := make(chan struct{}), make(chan int)
-	go func() { filled <- fillAgainAndAgain(t, filepath.Join(dir, "filler"), stop) }()
+	stop, filled := make(chan struct{}), make(chan struct{})
+	var times atomic.Int64 // that the disk was full
+	go func() {
+		defer close(filled)
+		fillAgainAndAgain(t, filepath.Join(dir, "filler"), stop, &times)
+	}()
 	const rows = 600
 	confirmed := map[uint64]bool{}
-	for id, end := uint64(1), time.Now().Add(8*time.Second); time.Now().Before(end); id++ {
+	stored := 0
+	enough := func() bool { return times.Load() >= 3 && stored > 0 && stored < len(confirmed) }
+	begin := time.Now()
+	for id := uint64(1); time.Since(begin) < 8*time.Second || !enough() && time.Since(begin) < time.Minute; id++ {
 		ctx, cancel := context.WithTimeout(context.Background(), 150*time.Millisecond)
 		confirmed[id] = s.Write(ctx, testBatch(id, rows)) == nil
 		cancel()
+		if confirmed[id] {
+			stored++
+		}
 	}
 	close(stop)
-	times := <-filled
+	<-filled
 
 	pid := e.Pid()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
@@ -52,12 +63,11 @@ func TestFullDisk(t *testing.T) {
 	if err := e.Ready(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
-	n, lost := 0, 0
+	lost := 0
 	for id, ok := range confirmed {
 		if !ok {
 			continue
 		}
-		n++
 		var got uint64
 		if err := s.writer.QueryRow(testContext(t), "SELECT count() FROM events WHERE batch_id = ?", id).Scan(&got); err != nil {
 			t.Fatal(err)
@@ -67,19 +77,19 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("batch %d was confirmed, and has %d rows", id, got)
 		}
 	}
-	t.Logf("the disk was full %d times; %d of %d batches were confirmed, %d of them lost", times, n, len(confirmed), lost)
-	if n == 0 || n == len(confirmed) || times < 3 {
+	t.Logf("the disk was full %d times; %d of %d batches were confirmed, %d of them lost", times.Load(), stored, len(confirmed), lost)
+	if !enough() {
 		t.Error("the disk was not both full and free")
 	}
 }
 
 // fillAgainAndAgain fills the disk of a file at 400 MB/s, keeps it full for a while and makes
-// room again. It tells how often.
-func fillAgainAndAgain(t *testing.T, filler string, stop <-chan struct{}) (times int) {
+// room again. It counts how often.
+func fillAgainAndAgain(t *testing.T, filler string, stop <-chan struct{}, times *atomic.Int64) {
 	f, err := os.Create(filler)
 	if err != nil {
 		t.Error(err)
-		return 0
+		return
 	}
 	defer f.Close()
 	for size, step := int64(0), int64(4<<20); ; {
@@ -88,7 +98,7 @@ func fillAgainAndAgain(t *testing.T, filler string, stop <-chan struct{}) (times
 			if err := f.Truncate(0); err != nil {
 				t.Error(err)
 			}
-			return times
+			return
 		case <-time.After(10 * time.Millisecond):
 		}
 		switch err := syscall.Fallocate(int(f.Fd()), 0, size, step); {
@@ -100,9 +110,9 @@ func fillAgainAndAgain(t *testing.T, filler string, stop <-chan struct{}) (times
 			time.Sleep(100 * time.Millisecond)
 			if err := f.Truncate(0); err != nil {
 				t.Error(err)
-				return times
+				return
 			}
-			times++
+			times.Add(1)
 			size, step = 0, 4<<20
 			time.Sleep(100 * time.Millisecond)
 		}

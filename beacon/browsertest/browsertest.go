@@ -61,7 +61,7 @@ type Script struct {
 	Args    any            // becomes `args`, through JSON
 	Context map[string]any // Playwright's newContext options: viewport, colorScheme, javaScriptEnabled, …
 	Allow   []string       // problems that contain one of these do not fail the test
-	Timeout time.Duration  // of the whole script; 0 is 30 s
+	Timeout time.Duration  // of the whole script; 0 is a minute
 }
 
 // Browser is a running Chromium. Its methods may be called from several goroutines;
@@ -197,7 +197,7 @@ func (b *Browser) Try(s Script, name string) (json.RawMessage, []string, error) 
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s.Timeout == 0 {
-		s.Timeout = 30 * time.Second
+		s.Timeout = time.Minute
 	}
 	b.id++
 	line, err := json.Marshal(map[string]any{

@@ -24,7 +24,7 @@ answer({ ready: true, version: browser.version() });
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /** Calls check until it returns something true and returns that; throws after ms. */
-async function until(check, ms = 5000) {
+async function until(check, ms = 20_000) {
   for (const end = Date.now() + ms; ;) {
     const got = await check();
     if (got) return got;
@@ -91,7 +91,7 @@ const AsyncFunction = (async () => {}).constructor;
 async function run(request) {
   const problems = [];
   const context = await browser.newContext({ userAgent, viewport: { width: 1280, height: 900 }, ...request.context });
-  context.setDefaultTimeout(Math.min(request.timeout, 10_000));
+  context.setDefaultTimeout(Math.min(request.timeout, 30_000));
   let timer;
   try {
     watch(context, problems);

@@ -29,7 +29,7 @@ func TestServerLives(t *testing.T) {
 		err = c.QueryRow(ctx, "SELECT version()").Scan(&v)
 		return v, err
 	}
-	if v, err := version(5 * time.Second); err != nil || v == "" {
+	if v, err := version(30 * time.Second); err != nil || v == "" {
 		t.Fatalf("version %q, error %v", v, err)
 	}
 	if err := s.Pause(); err != nil {
@@ -41,7 +41,7 @@ func TestServerLives(t *testing.T) {
 	if err := s.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := version(5 * time.Second); err != nil {
+	if _, err := version(30 * time.Second); err != nil {
 		t.Errorf("after the pause: %v", err)
 	}
 	s.Kill()
@@ -52,7 +52,7 @@ func TestServerLives(t *testing.T) {
 	if err := s.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := version(5 * time.Second); err != nil {
+	if _, err := version(30 * time.Second); err != nil {
 		t.Errorf("after the restart: %v", err)
 	}
 	s.Stop()
