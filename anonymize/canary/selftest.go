@@ -47,6 +47,11 @@ func (t *SelfTest) WriteTo(w io.Writer) (int64, error) {
 	return int64(n), err
 }
 
+// Fresh is the same test without what Missed has found so far.
+func (t *SelfTest) Fresh() *SelfTest {
+	return &SelfTest{search: NewSearch(t.search.canaries...), bytes: t.bytes}
+}
+
 // Missed searches r, into which the test was written, and names the forms that it did not find.
 func (t *SelfTest) Missed(r io.Reader) (missed []string, err error) {
 	if err := t.search.Look("self-test", "self-test", r); err != nil {
