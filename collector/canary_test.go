@@ -66,6 +66,10 @@ func TestCanary(t *testing.T) {
 		r.do(t, "GET", "/ff.gif?d=example.org&u=https://example.org/"+query[:0]+"%3Fx="+query, "", headers(ip)...)
 		r.do(t, "GET", "/o/"+token+".gif?"+query, "", headers(ip)...)
 		r.do(t, "GET", "/o/"+query+".gif", "", headers(ip)...)
+		r.do(t, "GET", "/c/"+query, "", headers(ip)...)
+		for _, site := range []string{"example.org", "shop.example", "quiet.example", "club.example"} {
+			r.do(t, "GET", r.link(t, email.Click{Site: site, URL: "https://" + user + ":pw@example.org/?x=" + query + "&gclid=" + clickID + "#" + query})+"?"+query, "", headers(ip)...)
+		}
 		for _, host := range []string{"Host: club.example", "Host: example.org"} {
 			h := append(headers(ip), host)
 			r.do(t, "GET", "/optout?site="+query, "", h...)

@@ -69,9 +69,10 @@ type (
 	Places interface {
 		Lookup(netip.Addr) classify.Place
 	}
-	// EmailKey reads the tokens of e-mail pixels: [email.Key].
+	// EmailKey reads the tokens of e-mail pixels and links: [email.Key].
 	EmailKey interface {
 		OpenToken(token string, sites ...string) (email.Open, error)
+		ClickToken(token string, sites ...string) (email.Click, error)
 	}
 )
 
@@ -255,6 +256,9 @@ func (c *Collector) Restore(e *event.Event) {
 	now := c.now()
 	if s != nil {
 		c.seen.restore(e.ID, e.Time, now.Unix())
+	}
+	if s != nil && e.Kind == event.EmailClick && e.VisitorID != 0 && s.dayAt(now) == e.Day {
+		c.visits.restoreLoan(visitKey{visitor: e.VisitorID, site: s.number}, e, now.Unix())
 	}
 	if s == nil || e.VisitorID == 0 || e.Visit.ID == 0 || now.Unix()-e.Time >= visitMemory || s.dayAt(now) != e.Day {
 		return

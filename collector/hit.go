@@ -40,6 +40,10 @@ type hit struct {
 	event  event.Event
 	props  []event.Prop // the properties of event, if some are masked
 	tagged campaign     // the campaign of event, masked or not
+
+	clicker visitKey // who followed a link in a mail, if this visitor did; its visitor is 0 for nobody
+	lent    bool     // the event has the source of such a click,
+	loan    loan     // which is this
 }
 
 // maxKept is the largest buffer that a hit keeps for the next one.
@@ -104,7 +108,7 @@ func (c *Collector) collect(cfg *settings, x *hit, who *visitor) (verdict reason
 	if !x.optedOut { // else not even what browser it is
 		x.agent = c.agents.Lookup(who.agent)
 	}
-	if !x.optedOut && x.kind != event.EmailOpen && x.agent.Bot == "" {
+	if !x.optedOut && !isMail(x.kind) && x.agent.Bot == "" {
 		x.agent = x.agent.WithScreen(x.sent.width)
 		x.source = c.sources.Classify(x.sent.referrer, x.page.host, classify.Campaign{
 			Source: x.campaign.source(), Medium: x.campaign.medium, Campaign: x.campaign.name,
@@ -151,7 +155,6 @@ func contains(sites []*site, s *site) bool {
 // collectFor is the path of a hit for one of the sites it names, nil for one that is not
 // configured: why it is dropped, or how it is counted.
 func (c *Collector) collectFor(cfg *settings, s *site, x *hit, who *visitor) reason {
-	mail := x.kind == event.EmailOpen
 	switch {
 	case s == nil:
 		return notSite
@@ -161,12 +164,12 @@ func (c *Collector) collectFor(cfg *settings, s *site, x *hit, who *visitor) rea
 		return notMeans
 	case x.prefetch:
 		return prefetch
-	case x.agent.Bot != "" && !(mail && x.agent.MailProxy):
+	case x.agent.Bot != "" && !(x.kind == event.EmailOpen && x.agent.MailProxy):
 		c.metrics.robots.WithLabelValues(x.agent.Bot).Inc()
 		return bot
 	case x.source.Spam:
 		return spam
-	case !mail && !s.allows(x.page.host):
+	case !isMail(x.kind) && !s.allows(x.page.host):
 		return notHost
 	case x.dnt && s.DNT == DNTDrop:
 		return dnt
@@ -205,6 +208,9 @@ func (c *Collector) collectFor(cfg *settings, s *site, x *hit, who *visitor) rea
 	started := c.enterVisit(key, x)
 	if err := c.spool.Append(e); err != nil {
 		// Nothing of it happened: it may be sent again.
+		if x.lent {
+			c.visits.lend(x.clicker, x.loan)
+		}
 		if started {
 			c.visits.forget(key, e.Visit.ID)
 		}
@@ -216,6 +222,7 @@ func (c *Collector) collectFor(cfg *settings, s *site, x *hit, who *visitor) rea
 	if x.sent.id != "" {
 		c.seen.settle(id)
 	}
+	c.lendFromClick(key, x)
 	s.habit.count(x.now.Unix())
 	return counted
 }
@@ -243,7 +250,7 @@ func (c *Collector) fill(cfg *settings, s *site, x *hit, who *visitor) {
 			OS: x.agent.OS, OSVersion: x.agent.OSVersion,
 		},
 	}
-	if x.kind != event.EmailOpen {
+	if x.page.host != "" {
 		e.Hostname = x.page.host
 		e.Page, x.buf = appendPage(x.buf, &x.page, s.params, x.sent.hash)
 	}
@@ -257,8 +264,12 @@ func (c *Collector) fill(cfg *settings, s *site, x *hit, who *visitor) {
 		e.Revenue, e.Currency = x.sent.revenue, x.sent.currency
 	}
 
+	x.clicker, x.lent = visitKey{site: s.number}, false
 	if !x.dnt || s.DNT == DNTIgnore {
 		e.VisitorID = c.visitorID(s, x.kind, e.Day, x.now, who)
+		if x.clicker.visitor = e.VisitorID; s.Cookie && len(who.consent) > 0 { // the click has not the cookie's
+			x.clicker.visitor = c.visitorID(s, event.EmailClick, e.Day, x.now, who)
+		}
 	}
 	at := cfg.places.of(s.network(who.addr))
 	if s.IP == anonymize.ModeTruncate {
@@ -285,20 +296,21 @@ func (c *Collector) eventID(s *site, x *hit, day event.Day) uint64 {
 
 // enterVisit finds or begins the visit of x's event and reports whether it began one. Page
 // views and custom events begin visits. Engagement without a visit that it could belong
-// to is kept without one: it still tells how long its page was read. Email opens and
+// to is kept without one: it still tells how long its page was read. Email opens and clicks and
 // unlinked hits are in no visit and keep their own attributes.
 func (c *Collector) enterVisit(key visitKey, x *hit) (started bool) {
 	e := &x.event
-	if e.VisitorID == 0 || e.Kind == event.EmailOpen {
+	if e.VisitorID == 0 || isMail(e.Kind) {
 		return false
 	}
 	var tagged *campaign
 	if !x.campaign.isZero() {
 		tagged = x.maskedCampaign()
 	}
-	if c.visits.join(key, e, tagged) || e.Kind == event.Engagement {
+	c.borrow(x)
+	if c.visits.join(key, e, tagged, x.lent) || e.Kind == event.Engagement {
 		return false
 	}
 	e.Visit.EntryPage = e.Page
-	return c.visits.start(key, e, tagged)
+	return c.visits.start(key, e, tagged, x.lent)
 }

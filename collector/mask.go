@@ -52,12 +52,14 @@ func ParsePII(s string) (PII, error) {
 // of an e-mail, which this program sealed into the token. The host is the site owner's, so that only an address
 // in it is masked: a copy of the page on the visitor's own machine could have that one.
 func (x *hit) mask() {
-	if x.kind == event.EmailOpen {
-		return
-	}
 	e := &x.event
 	v := &e.Visit
 	var found anonymize.Found
+	if isMail(x.kind) { // the page is where a link leads
+		e.Page, found = anonymize.Mask(e.Page)
+		e.Masked = event.Masked(found)
+		return
+	}
 	for _, text := range [...]*string{&e.Page, &e.Title, &v.Referrer, &v.Source, &v.UTMSource, &v.UTMMedium, &v.UTMCampaign, &v.UTMContent, &v.UTMTerm} {
 		if *text != "" {
 			var f anonymize.Found

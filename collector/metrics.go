@@ -14,7 +14,7 @@ type via uint8
 const (
 	viaScript via = iota // POST /api/event
 	viaPixel             // GET /ff.gif
-	viaEmail             // GET /o/{token}.gif
+	viaEmail             // GET /o/{token}.gif, GET /c/{token}
 	vias
 )
 
@@ -47,7 +47,7 @@ const (
 var reasonNames = [reasons]string{"", "site", "optout", "host", "dnt", "prefetch", "bot", "spam", "duplicate", "rate", "pii", "means", "malformed", "too_large", "full"}
 
 // outcome is the outcome label: a rejected hit's sender was told so by its status; an image
-// is always answered as one.
+// is always answered as one, and a link leads on.
 func outcome(v via, r reason) string {
 	switch {
 	case r == counted:

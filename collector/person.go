@@ -34,10 +34,10 @@ func publicSites(cfg *settings, updated time.Time) *privacy.Sites {
 }
 
 // visitorID is the id of a hit that is linked: that of the cookie which the visitor agreed to at
-// the site, else that of the period. An e-mail's pixel never has the cookie's: who reads a mail
+// the site, else that of the period. An e-mail's pixel or link never has the cookie's: who reads a mail
 // is not to be joined with who reads the pages.
 func (c *Collector) visitorID(s *site, kind event.Kind, day event.Day, now time.Time, who *visitor) uint64 {
-	if s.Cookie && kind != event.EmailOpen && len(who.consent) > 0 {
+	if s.Cookie && !isMail(kind) && len(who.consent) > 0 {
 		if random, ok := privacy.ConsentOf(view(who.consent), s.tag, event.DayOf(now.UTC())); ok {
 			return c.cookies.ID(s.Domain, random[:])
 		}

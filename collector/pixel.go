@@ -1,11 +1,5 @@
 package collector
 
-import (
-	"errors"
-
-	"github.com/kantarainitiative/footfall/beacon/email"
-)
-
 // readPixel fills x.sent from the query of the page pixel: d, u, r, n, t. Without u the
 // page is the one that the Referer header names; without n the hit is a page view. Of a
 // repeated parameter the first value counts.
@@ -40,19 +34,4 @@ func (x *hit) readPixel(query, referer []byte) {
 	if s.name == "" {
 		s.name = "pageview"
 	}
-}
-
-// openEmail reads the token of an e-mail pixel. Its second result is counted for a good one.
-func (c *Collector) openEmail(cfg *settings, token []byte) (email.Open, reason) {
-	if c.emailKey == nil || len(token) > email.MaxToken {
-		return email.Open{}, badInput
-	}
-	open, err := c.emailKey.OpenToken(view(token), cfg.names...)
-	switch {
-	case errors.Is(err, email.ErrSite):
-		return open, notSite
-	case err != nil:
-		return open, badInput
-	}
-	return open, counted
 }

@@ -1,7 +1,6 @@
 package collector
 
 import (
-	"bytes"
 	"errors"
 	"net"
 	"runtime"
@@ -12,10 +11,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/kantarainitiative/footfall/beacon"
-	"github.com/kantarainitiative/footfall/collector/classify"
 	"github.com/kantarainitiative/footfall/collector/privacy"
 	"github.com/kantarainitiative/footfall/collector/spool"
-	"github.com/kantarainitiative/footfall/event"
 )
 
 // handle answers a request. Paths are compared as fasthttp normalises them.
@@ -45,18 +42,12 @@ func (c *Collector) handle(ctx *fasthttp.RequestCtx) {
 			c.serveOpen(ctx, token)
 			return
 		}
+		if token, ok := clickToken(path); ok {
+			c.serveClick(ctx, token)
+			return
+		}
 		text(ctx, fasthttp.StatusNotFound, "not found\n")
 	}
-}
-
-// openToken returns the token of /o/{token}.gif.
-func openToken(path []byte) (token []byte, ok bool) {
-	token, ok = bytes.CutPrefix(path, []byte("/o/"))
-	if !ok {
-		return nil, false
-	}
-	token, ok = bytes.CutSuffix(token, []byte(".gif"))
-	return token, ok && len(token) > 0 && bytes.IndexByte(token, '/') < 0
 }
 
 // recovered turns a programming error into a 500. The log has the functions on the stack
@@ -148,36 +139,6 @@ func (c *Collector) servePixel(ctx *fasthttp.RequestCtx) {
 		setDropped(ctx, badInput)
 		return
 	}
-	who := c.visitor(cfg, ctx, &fields)
-	setDropped(ctx, c.collect(cfg, x, &who))
-}
-
-// serveOpen counts an opened e-mail. Its answer is always the image.
-func (c *Collector) serveOpen(ctx *fasthttp.RequestCtx, token []byte) {
-	if !imageMethod(ctx) {
-		return
-	}
-	start := c.now()
-	defer c.took(start)
-	c.image(ctx)
-	if ctx.IsHead() {
-		return
-	}
-	cfg := c.settings.Load()
-	open, why := c.openEmail(cfg, token)
-	if why != counted {
-		c.account(viaEmail, nil, why, start)
-		setDropped(ctx, why)
-		return
-	}
-	fields := readHeaders(ctx.Request.Header.RawHeaders())
-	x := c.newHit(viaEmail, &fields, start)
-	defer c.release(x, 0)
-	x.kind = event.EmailOpen
-	x.sent.name = "open"
-	x.sent.domains = open.Site
-	x.source.Source, x.source.Channel = "Email", classify.Email
-	x.campaign.name, x.campaign.content = open.Campaign, open.Message
 	who := c.visitor(cfg, ctx, &fields)
 	setDropped(ctx, c.collect(cfg, x, &who))
 }
@@ -317,7 +278,9 @@ func door(ctx *fasthttp.RequestCtx) (v via, isHit bool) {
 	case "/ff.gif":
 		return viaPixel, ctx.IsGet()
 	default:
-		_, isHit = openToken(path)
+		if _, isHit = openToken(path); !isHit {
+			_, isHit = clickToken(path)
+		}
 		return viaEmail, isHit && ctx.IsGet()
 	}
 }

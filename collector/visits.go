@@ -41,7 +41,8 @@ type visitShard struct {
 	mu    sync.Mutex
 	bytes int
 	m     map[visitKey]visit
-	_     [32]byte // shards on cache lines of their own
+	loans map[visitKey]loan
+	_     [24]byte // shards on cache lines of their own
 }
 
 type visitKey struct {
@@ -55,6 +56,7 @@ type visit struct {
 	last int64  // Unix seconds of the latest event
 	day  event.Day
 	seq  uint16 // of its latest event; stays at the highest number
+	tags uint32 // of a visit with a lent source: stands for its first page's own campaign; else 0
 }
 
 func (v *visit) size() int { return visitOverhead + len(v.rec) }
@@ -68,15 +70,15 @@ func (vs *visits) shard(k visitKey) *visitShard {
 // join puts e into the visit that its visitor is in and reports whether there is one. If
 // so, e.Visit becomes what it was at the visit's first event. tagged is the campaign
 // that brought the hit, nil for none: a page view with another campaign than the visit's
-// joins no visit.
+// joins no visit. lent says that e has the source of a click in a mail instead, likewise.
 //
 // Engagement tells of the e milliseconds before it was sent, so it joins a visit that was
 // alive when those began: a page that was read for an hour is part of the visit that
 // opened it.
-func (vs *visits) join(k visitKey, e *event.Event, tagged *campaign) bool {
+func (vs *visits) join(k visitKey, e *event.Event, tagged *campaign, lent bool) bool {
 	s := vs.shard(k)
 	s.mu.Lock()
-	v, ok := s.join(k, e, tagged)
+	v, ok := s.join(k, e, tagged, lent)
 	s.mu.Unlock()
 	if ok {
 		decodeVisit(&e.Visit, v.rec)
@@ -86,9 +88,9 @@ func (vs *visits) join(k visitKey, e *event.Event, tagged *campaign) bool {
 }
 
 // join is visits.join for a caller who holds the lock, without the change to e.Visit.
-func (s *visitShard) join(k visitKey, e *event.Event, tagged *campaign) (visit, bool) {
+func (s *visitShard) join(k visitKey, e *event.Event, tagged *campaign, lent bool) (visit, bool) {
 	v, ok := s.m[k]
-	if !ok || !v.continues(e) || tagged != nil && e.Kind == event.PageView && v.otherCampaign(e, tagged) {
+	if !ok || !v.continues(e) || e.Kind == event.PageView && v.otherSource(e, tagged, lent) {
 		return visit{}, false
 	}
 	v.last = max(v.last, e.Time)
@@ -107,6 +109,17 @@ func (v *visit) continues(e *event.Event) bool {
 	return v.day == e.Day && active-v.last < visitTimeout
 }
 
+// otherSource reports whether what e came from, if it says so, is not what the visit came from.
+func (v *visit) otherSource(e *event.Event, tagged *campaign, lent bool) bool {
+	switch {
+	case lent:
+		return v.otherMail(e)
+	case tagged == nil, v.tags != 0 && v.tags == tagged.mark(): // the page that the mail led to, loaded again
+		return false
+	}
+	return v.otherCampaign(e, tagged)
+}
+
 // otherCampaign reports whether c, the campaign of e, is not what the visit came from.
 func (v *visit) otherCampaign(e *event.Event, c *campaign) bool {
 	var was event.Visit
@@ -118,11 +131,14 @@ func (v *visit) otherCampaign(e *event.Event, c *campaign) bool {
 
 // start begins a visit with e, whose attributes it takes over, and sets e.Visit.ID. Where
 // another hit began the visit in the meantime, e joins that one and start is false.
-func (vs *visits) start(k visitKey, e *event.Event, tagged *campaign) (started bool) {
+func (vs *visits) start(k visitKey, e *event.Event, tagged *campaign, lent bool) (started bool) {
 	v := visit{id: newID(), rec: encodeVisit(&e.Visit), last: e.Time, day: e.Day, seq: 1}
+	if lent && tagged != nil {
+		v.tags = tagged.mark()
+	}
 	s := vs.shard(k)
 	s.mu.Lock()
-	other, joined := s.join(k, e, tagged)
+	other, joined := s.join(k, e, tagged, lent)
 	if !joined {
 		s.put(k, v, vs.limit)
 	}
@@ -147,10 +163,11 @@ func (vs *visits) forget(k visitKey, id uint64) {
 	s.mu.Unlock()
 }
 
-// drop forgets the visit that a visitor is in.
+// drop forgets the visit that a visitor is in, and what would begin another one.
 func (vs *visits) drop(k visitKey) {
 	s := vs.shard(k)
 	s.mu.Lock()
+	delete(s.loans, k)
 	if v, ok := s.m[k]; ok {
 		s.bytes -= v.size()
 		delete(s.m, k)
@@ -163,6 +180,9 @@ func (vs *visits) restore(k visitKey, e *event.Event) {
 	s := vs.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if l, ok := s.loans[k]; ok && e.Kind == event.PageView && e.Time >= l.at {
+		delete(s.loans, k) // it has it
+	}
 	if v, ok := s.m[k]; ok && (v.last > e.Time || v.id == e.Visit.ID) {
 		if v.id == e.Visit.ID {
 			v.last, v.seq = max(v.last, e.Time), max(v.seq, e.Seq)
@@ -213,6 +233,11 @@ func (vs *visits) sweep(shard int, now int64) {
 	s := &vs.shards[shard%visitShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for k, l := range s.loans {
+		if now-l.at >= visitTimeout {
+			delete(s.loans, k)
+		}
+	}
 	for k, v := range s.m {
 		if now-v.last >= visitMemory {
 			s.bytes -= v.size()

@@ -173,7 +173,7 @@ func TestRestoreTakesTheLatestVisit(t *testing.T) {
 			vs.restore(visitKey{visitor: 1}, &e)
 		}
 		e := event.Event{Time: 300, Day: 1, Kind: event.PageView}
-		if !vs.join(visitKey{visitor: 1}, &e, nil) || e.Visit != late.Visit {
+		if !vs.join(visitKey{visitor: 1}, &e, nil, false) || e.Visit != late.Visit {
 			t.Errorf("%+v", e.Visit)
 		}
 	}
@@ -225,7 +225,7 @@ func TestVisitsAreBounded(t *testing.T) {
 	for i := range 20000 {
 		e.Time = int64(i)
 		e.Visit = event.Visit{EntryPage: strings.Repeat("x", i%50)}
-		vs.start(visitKey{visitor: uint64(i), site: 1}, &e, nil)
+		vs.start(visitKey{visitor: uint64(i), site: 1}, &e, nil, false)
 	}
 	total, n, late := 0, 0, 0
 	for i := range vs.shards {
@@ -253,7 +253,7 @@ func TestVisitsAreBounded(t *testing.T) {
 	}
 	// One that is larger than everything must not hang or stay.
 	e.Visit = event.Visit{EntryPage: strings.Repeat("x", limit)}
-	vs.start(visitKey{visitor: 1, site: 1}, &e, nil)
+	vs.start(visitKey{visitor: 1, site: 1}, &e, nil, false)
 }
 
 func TestOneVisitHoweverManyBeginIt(t *testing.T) {
@@ -267,8 +267,8 @@ func TestOneVisitHoweverManyBeginIt(t *testing.T) {
 			for i := range 200 {
 				e := event.Event{Kind: event.PageView, Day: 1, Time: 5}
 				k := visitKey{visitor: uint64(i), site: 1}
-				if !vs.join(k, &e, nil) {
-					vs.start(k, &e, nil)
+				if !vs.join(k, &e, nil, false) {
+					vs.start(k, &e, nil, false)
 				}
 				if was, loaded := ids.LoadOrStore(i, e.Visit.ID); loaded && was != e.Visit.ID {
 					t.Errorf("visitor %d has two visits", i)

@@ -194,7 +194,8 @@ func (f *Facts) means() []string {
 		case Pixel:
 			out = append(out, "Where there is no JavaScript an invisible picture in the page tells which page is read and, where the page says so, its title and where you came from.")
 		case Email:
-			out = append(out, "An invisible picture in our emails tells that a mailing was opened. Its address names the mailing and nobody: opens are counted by mailing, never by person.")
+			out = append(out, "An invisible picture in our emails tells that a mailing was opened. Its address names the mailing and nobody: opens are counted by mailing, never by person.",
+				"Links in our emails can lead through our counting address, which sends your browser on at once. It names the mailing and where the link leads, and nobody. The visit that it begins is counted as coming from that mailing.")
 		}
 	}
 	return append(out, "With each of these your browser sends its address, its name and version, and what it thinks of tracking, as with every request. What becomes of them is said on this page.")

@@ -36,7 +36,7 @@ type Means string
 const (
 	Script Means = "script" // the tracker in a page
 	Pixel  Means = "pixel"  // the picture in a page
-	Email  Means = "email"  // the picture in an HTML email
+	Email  Means = "email"  // the picture and the links in an HTML email
 )
 
 // Facts is everything that the notice of one site says, as the running configuration has it.
@@ -48,6 +48,7 @@ type Facts struct {
 
 	Means       []Means  `json:"means"`
 	Columns     []string `json:"columns"`      // stored of an event: [Columns]
+	Mail        string   `json:"mail"`         // what is counted of emails: "opens clicks"; "" for nothing
 	QueryParams []string `json:"query_params"` // kept in a page's address; all others are dropped
 
 	Timezone    string `json:"timezone"`     // whose midnight ends a day
@@ -106,6 +107,7 @@ func (f *Facts) meaning() []fact {
 		{"controller", f.Controller.Name, "Who is responsible", f.Controller.Name},
 		{"purposes", strings.Join(purposeKeys(), " "), "Purposes", strings.Join(Purposes(), "; ")},
 		{"means", list(means), "Means", sayMeans(f.Means)},
+		{"mail", f.Mail, "Emails", f.sayMail()},
 		{"columns", list(f.Columns), "What is kept", strings.Join(columns, ", ")},
 		{"query_params", list(f.QueryParams), "Parameters kept in a page's address", orNone(strings.Join(f.QueryParams, ", "))},
 		{"address", strings.Join([]string{f.Address, strconv.Itoa(f.Bits4), strconv.Itoa(f.Bits6)}, " "), "IP address", f.sayAddress()},

@@ -27,7 +27,7 @@ func (f *Facts) Holdings() (tables, files []Holding) {
 	}
 	records := f.sayRetention()
 	tables = []Holding{
-		{"events", "one row for each page view, event, time on a page, opened email", person, records},
+		{"events", "one row for each page view, event, time on a page, opened email, followed link in one", person, records},
 		{"daily", "sums by day or month and page, country, browser, …", "nothing of one person, where more than one is in a sum", "without limit"},
 		{"days", "which days are added up", "nothing", "without limit"},
 		{"ledger", "how many hits came in a minute, and what became of them", "nothing of one person", "without limit"},
@@ -38,7 +38,7 @@ func (f *Facts) Holdings() (tables, files []Holding) {
 		{"erasures", "orders to erase that are not carried out yet", "the number of somebody who asked", "until the rows are gone"},
 		{"keys*", "the key of the numbers of the present " + f.Window, "with a person's address and browser in hand: whether they were here this " + f.Window + ", and what they read; nothing of any " + f.Window + " before", f.sayKeyDelay()},
 		{"cookie.key", "the key that makes numbers from the cookies of those who agreed", "nothing without the cookie in the person's own browser", "without limit"},
-		{"email.key*", "the key of the pictures in mails", "which mailings there were; nobody who received one", "without limit"},
+		{"email.key*", "the key of the pictures and links in mails", "which mailings there were; nobody who received one", "without limit"},
 		{"receipt.key", "the key that signs receipts", "nothing", "without limit"},
 		{"receipts.log*", "a hash, the time and the kind of each receipt given", "nothing without the receipt itself; with it, that it was given", "the newest 680,000 at least"},
 		{"notices.json", "all versions of this notice", "nothing of visitors", "without limit"},

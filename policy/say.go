@@ -29,12 +29,19 @@ func sayMeans(means []Means) string {
 		case Pixel:
 			out = append(out, "an invisible picture in the page, where there is no JavaScript")
 		case Email:
-			out = append(out, "an invisible picture in emails")
+			out = append(out, "an invisible picture and counted links in emails")
 		default:
 			out = append(out, string(m))
 		}
 	}
 	return strings.Join(out, ", ")
+}
+
+func (f *Facts) sayMail() string {
+	if f.Mail == "" {
+		return "not counted"
+	}
+	return "counted by mailing, never by recipient: that one was opened, which link was followed, and the visit that this began"
 }
 
 func (f *Facts) sayAddress() string {

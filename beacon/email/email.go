@@ -1,13 +1,14 @@
 // Package email makes and reads the tokens that stand in the addresses of e-mail
-// pixels, and the HTML around them.
+// pixels and of counted links, and the HTML around them.
 //
-// A token says which mail was opened, never who opened it: site, campaign, message, when
-// it was issued and when it expires. All of it is sealed with AES-256-GCM under a key of
-// this installation, so a token can neither be read nor made nor changed by others.
+// A token says which mail was opened or followed, never by whom: site, campaign, message, when
+// it was issued and when it expires, and for a link where it leads. All of it is sealed with AES-256-GCM under a key of
+// this installation, so a token can neither be read nor made nor changed by others: a link leads where it was made to
+// lead, and nowhere else.
 //
 // # Form
 //
-// A token is unpadded base64url, at most [MaxToken] characters of
+// A token is unpadded base64url. That of a pixel has at most [MaxToken] characters, of
 //
 //	 1 byte   version (high four bits) and kind (low four bits)
 //	 2 bytes  id of the key
@@ -20,7 +21,16 @@
 //	≤ 24      sealed: message, to the end
 //	16 bytes  tag
 //
-// which is at most 90 bytes, 120 characters. A site's name may have 253 bytes, so it is
+// which is at most 90 bytes, 120 characters. In that of a link there stand, after the site,
+//
+//	 1 byte   sealed: flags: https, add campaign parameters
+//	 1 byte   sealed: length of the campaign
+//	 1 byte   sealed: length of the message
+//	≤ 24      sealed: campaign
+//	≤ 24      sealed: message
+//	≤ 4096    sealed: the destination without its scheme, to the end
+//
+// so that it has at most 120 characters more than 4/3 of the destination's. A site's name may have 253 bytes, so it is
 // not in the token: the reader knows its sites and finds the one whose hash is there.
 // Two of a thousand sites share a hash with a probability of 2·10⁻⁹. Whoever cannot
 // make tokens cannot use a shared hash either.
@@ -32,8 +42,9 @@
 //
 //   - Nonces are random. With 2³² tokens under one key the chance of a repeated nonce is
 //     2⁻³³, and a token is made for a mailing, not for a reader.
-//   - The key file is 0600, replaced atomically, and may hold several keys: the newest seals,
-//     all open.
+//   - The key file is 0600, replaced atomically, and may hold several keys: the newest seals from
+//     the day after it was made, so that there is time to bring it to other nodes; all open. A key goes
+//     when no token that it sealed can be good any more. See [Rotate].
 //   - No error and no printed form of a [Key] holds key bytes or a token.
 package email
 
@@ -83,7 +94,9 @@ const (
 	nonceSize  = 12
 	tagSize    = 16
 	siteSize   = 6
-	openSize   = 2 + 2 + siteSize + 1 // without the names
+	headSize   = 2 + 2 + siteSize
+	openSize   = headSize + 1 // without the names
+	clickSize  = headSize + 3 // without the names and the destination
 	day        = 24 * time.Hour
 )
 
@@ -102,39 +115,10 @@ type Open struct {
 // SealOpen makes the token of o. The error names the field that does not fit. Every call
 // makes another token for the same o.
 func (k *Key) SealOpen(o Open) (string, error) {
-	if o.Site == "" {
-		return "", errors.New("email: the site is missing")
-	}
-	if o.Campaign == "" {
-		return "", errors.New("email: the campaign is missing")
-	}
-	if err := checkName("campaign", o.Campaign); err != nil {
+	plain, err := k.appendHead(make([]byte, 0, openSize+2*MaxName), o.Site, o.Campaign, o.Message, o.Issued, o.Expires)
+	if err != nil {
 		return "", err
 	}
-	if err := checkName("message", o.Message); err != nil {
-		return "", err
-	}
-	today := dayOf(k.now())
-	issued := today
-	if !o.Issued.IsZero() {
-		issued = dayOf(o.Issued)
-	}
-	expires := issued + int64(DefaultLifetime/day)
-	if !o.Expires.IsZero() {
-		expires = dayOf(o.Expires)
-	}
-	if issued < 0 || issued > 0xffff {
-		return "", errors.New("email: the day of issue is before 1970 or after 2149")
-	}
-	// Counted from today too: a key that no longer seals is needed no longer.
-	if lasts := expires - min(issued, today); expires < issued || lasts > int64(MaxLifetime/day) {
-		return "", fmt.Errorf("email: a token is good for 0 to %d days, not %d", MaxLifetime/day, lasts)
-	}
-	plain := make([]byte, 0, openSize+2*MaxName)
-	plain = binary.BigEndian.AppendUint16(plain, uint16(issued))
-	plain = binary.BigEndian.AppendUint16(plain, uint16(expires-issued))
-	site := siteHash(o.Site)
-	plain = append(plain, site[:]...)
 	plain = append(plain, byte(len(o.Campaign)))
 	plain = append(plain, o.Campaign...)
 	plain = append(plain, o.Message...)
@@ -156,29 +140,72 @@ func (k *Key) OpenToken(token string, sites ...string) (Open, error) {
 	if len(plain) < openSize {
 		return Open{}, ErrToken
 	}
-	issued := int64(binary.BigEndian.Uint16(plain))
-	expires := issued + int64(binary.BigEndian.Uint16(plain[2:]))
 	names := string(plain[openSize:])
 	n := int(plain[openSize-1])
 	if n > len(names) {
 		return Open{}, ErrToken
 	}
-	o := Open{Campaign: names[:n], Message: names[n:], Issued: timeOf(issued), Expires: timeOf(expires)}
+	o := Open{Campaign: names[:n], Message: names[n:]}
+	o.Site, o.Issued, o.Expires, err = k.readHead(plain, sites)
+	return o, err
+}
+
+// appendHead appends what every token begins with, after checking it and the names.
+func (k *Key) appendHead(plain []byte, site, campaign, message string, from, to time.Time) ([]byte, error) {
+	if site == "" {
+		return nil, errors.New("email: the site is missing")
+	}
+	if campaign == "" {
+		return nil, errors.New("email: the campaign is missing")
+	}
+	if err := checkName("campaign", campaign); err != nil {
+		return nil, err
+	}
+	if err := checkName("message", message); err != nil {
+		return nil, err
+	}
+	today := dayOf(k.now())
+	issued := today
+	if !from.IsZero() {
+		issued = dayOf(from)
+	}
+	expires := issued + int64(DefaultLifetime/day)
+	if !to.IsZero() {
+		expires = dayOf(to)
+	}
+	if issued < 0 || issued > 0xffff {
+		return nil, errors.New("email: the day of issue is before 1970 or after 2149")
+	}
+	// Counted from today too: a key that no longer seals is needed no longer.
+	if lasts := expires - min(issued, today); expires < issued || lasts > int64(MaxLifetime/day) {
+		return nil, fmt.Errorf("email: a token is good for 0 to %d days, not %d", MaxLifetime/day, lasts)
+	}
+	plain = binary.BigEndian.AppendUint16(plain, uint16(issued))
+	plain = binary.BigEndian.AppendUint16(plain, uint16(expires-issued))
+	hash := siteHash(site)
+	return append(plain, hash[:]...), nil
+}
+
+// readHead reads what appendHead wrote; plain is at least that long. With an error the rest is
+// filled all the same.
+func (k *Key) readHead(plain []byte, sites []string) (site string, from, to time.Time, err error) {
+	issued := int64(binary.BigEndian.Uint16(plain))
+	expires := issued + int64(binary.BigEndian.Uint16(plain[2:]))
 	var want [siteSize]byte
 	copy(want[:], plain[4:])
 	for _, s := range sites {
 		if siteHash(s) == want {
-			o.Site = s
+			site = s
 			break
 		}
 	}
-	if dayOf(k.now()) > expires {
-		return o, ErrExpired
+	switch {
+	case dayOf(k.now()) > expires:
+		err = ErrExpired
+	case site == "":
+		err = ErrSite
 	}
-	if o.Site == "" {
-		return o, ErrSite
-	}
-	return o, nil
+	return site, timeOf(issued), timeOf(expires), err
 }
 
 // PixelURL returns the address of the open pixel; base is the public address of this
@@ -196,7 +223,7 @@ func PixelHTML(base, token string) string {
 
 // seal returns the token of plain.
 func (k *Key) seal(what kind, plain []byte) string {
-	newest := &k.keys[len(k.keys)-1]
+	newest := k.sealing()
 	raw := make([]byte, headerSize+nonceSize, headerSize+nonceSize+len(plain)+tagSize)
 	raw[0] = version<<4 | byte(what)
 	binary.BigEndian.PutUint16(raw[1:], newest.id)
@@ -216,19 +243,15 @@ func (k *Key) open(what kind, token string) ([]byte, error) {
 	if err != nil || len(raw) < headerSize+nonceSize+tagSize || raw[0] != version<<4|byte(what) {
 		return nil, ErrToken
 	}
-	id := binary.BigEndian.Uint16(raw[1:])
-	for i := range k.keys {
-		if k.keys[i].id != id {
-			continue
-		}
-		nonce, sealed := raw[headerSize:headerSize+nonceSize], raw[headerSize+nonceSize:]
-		plain, err := k.keys[i].aead.Open(nil, nonce, sealed, raw[:headerSize])
-		if err != nil {
-			return nil, ErrToken
-		}
-		return plain, nil
+	key := k.find(binary.BigEndian.Uint16(raw[1:]))
+	if key == nil {
+		return nil, ErrToken
 	}
-	return nil, ErrToken
+	plain, err := key.aead.Open(nil, raw[headerSize:headerSize+nonceSize], raw[headerSize+nonceSize:], raw[:headerSize])
+	if err != nil {
+		return nil, ErrToken
+	}
+	return plain, nil
 }
 
 func checkName(what, s string) error {

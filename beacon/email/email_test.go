@@ -203,7 +203,7 @@ func TestExpiry(t *testing.T) {
 	token := seal(t, k, Open{Site: "example.org", Campaign: "c", Expires: noon.Add(10 * day)})
 	lastMoment := time.Date(2026, 12, 4, 23, 59, 59, 0, time.UTC)
 	at := func(now time.Time) (Open, error) {
-		return (&Key{k.keys, func() time.Time { return now }}).OpenToken(token, "example.org")
+		return k.at(now).OpenToken(token, "example.org")
 	}
 	if _, err := at(lastMoment); err != nil {
 		t.Errorf("at the end of the last day: %v", err)

@@ -167,7 +167,7 @@ func TestConcurrentCreators(t *testing.T) {
 			t.Errorf("creator %d: %v", i, err)
 		}
 	}
-	if len(k.keys) != 1 {
-		t.Errorf("%d keys, want 1", len(k.keys))
+	if len(k.keys.Load().keys) != 1 {
+		t.Errorf("%d keys, want 1", len(k.keys.Load().keys))
 	}
 }

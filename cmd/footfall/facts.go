@@ -26,9 +26,13 @@ func (c *Config) facts(publicURL string, geo *classify.Geo) []policy.Facts {
 		if s.cookie() {
 			cookie, days = privacy.ConsentName, privacy.ConsentDays
 		}
+		mail := ""
+		if s.Means.has(policy.Email) {
+			mail = "opens clicks"
+		}
 		out[i] = policy.Facts{
 			Controller: policy.Controller(c.Organisation), URL: publicURL, Site: s.Domain,
-			Means:   slices.Clone(s.Means.all()),
+			Means: slices.Clone(s.Means.all()), Mail: mail,
 			Columns: policy.ColumnNames("events"), QueryParams: slices.Clone(s.QueryParams),
 			KeyDelay: int(c.keyDelay(s.Timezone.Location) / time.Minute), Replay: c.replay(),
 			Timezone: s.Timezone.String(), Window: anonymize.Window(s.VisitorWindow).String(),

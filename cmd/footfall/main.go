@@ -66,7 +66,7 @@ func commands() []command {
 		{name: "audit", args: "verify | show", what: "what was done, and whether that record is whole", run: runAudit},
 		{name: "prove", what: "search all that is written for marked visitors, who must not be there", run: runProve},
 		{name: "subject", args: "export | erase  --cookie VALUE | --recipient R", what: "what is held of one person, and erasing it", run: runSubject},
-		{name: "email", args: "pixel --site S --campaign C [--message M]", what: "make the pixel of an email", run: runEmail},
+		{name: "email", args: "pixel | link URL... | rotate  --site S --campaign C [--message M]", what: "make the pixel and the links of an email", run: runEmail},
 		{name: "notice", args: "[--format html|markdown|json|dpv|register] [--site S]", what: "print the privacy notice", run: runNotice},
 		{name: "receipt", args: "verify FILE [--key FILE]", what: "check a receipt that a visitor has", run: runReceipt},
 		{name: "version", what: "print the version", run: runVersion},

@@ -140,6 +140,9 @@ func newProver(ctx context.Context, cfg *Config, site *SiteConfig) (*prover, err
 	if p.at.token, err = key.SealOpen(email.Open{Site: p.at.domain, Campaign: "footfall prove"}); err != nil {
 		return nil, err
 	}
+	if p.at.click, err = key.SealClick(email.Click{Site: p.at.domain, Campaign: "footfall prove", URL: "https://" + p.at.host + "/footfall-prove/click"}); err != nil {
+		return nil, err
+	}
 	piiOff := collector.PII(site.PII) == collector.PIIOff
 	if piiOff {
 		p.NotLookedAt = append(p.NotLookedAt, "e-mail addresses in paths: the site has pii: off, so they are kept as they come")

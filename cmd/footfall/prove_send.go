@@ -119,6 +119,7 @@ func (m *marked) headers(site string, six bool) []string {
 type proveSite struct {
 	domain, host string
 	token        string // of an e-mail's pixel
+	click        string // of a link in an e-mail
 	drops        bool   // what has Do-Not-Track is not counted: else it has no id, and could not be erased
 	everything   bool   // also what leaves rows without an id: nothing is erased afterwards
 }
@@ -183,6 +184,9 @@ func (m *marked) requests(at proveSite, six bool) (out []request) {
 	add("GET", "/ff.gif?d="+at.domain, "", "Referer: https://"+at.host+"/footfall-prove/referer?x="+m.query)
 	if at.token != "" {
 		add("GET", "/o/"+at.token+".gif?to="+m.recipient, "")
+	}
+	if at.click != "" {
+		add("GET", "/c/"+at.click+"?to="+m.recipient, "")
 	}
 	// Not counted.
 	add("POST", "/api/event", hit("pageview", page, fmt.Sprintf(`,"id":%q`, id))) // again
@@ -310,6 +314,7 @@ func heldIn(answer []byte) (rows uint64, err error) {
 		Events       uint64 `json:"events"`
 		ReadingTimes uint64 `json:"reading_times"`
 		MailsOpened  uint64 `json:"mails_opened"`
+		MailLinks    uint64 `json:"mail_links"`
 		Waiting      uint64 `json:"waiting"`
 	}
 	var held struct {
@@ -324,7 +329,7 @@ func heldIn(answer []byte) (rows uint64, err error) {
 	for _, s := range held.Sites {
 		for _, c := range []*counts{&s.Number, s.Cookie} {
 			if c != nil {
-				rows += c.PageViews + c.Events + c.ReadingTimes + c.MailsOpened + c.Waiting
+				rows += c.PageViews + c.Events + c.ReadingTimes + c.MailsOpened + c.MailLinks + c.Waiting
 			}
 		}
 	}
