@@ -308,6 +308,17 @@ func (r *Ratchet) advance(now time.Time, maxDays int) error {
 
 func clearState(s *state) { *s = state{} }
 
+// Oldest returns by window the first day of the oldest period of which an id can still be made.
+func (r *Ratchet) Oldest() map[Window]time.Time {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	out := map[Window]time.Time{}
+	for w := Day; w < windows; w++ {
+		out[w] = dayTime(w.firstDay(r.state.chains[w].period))
+	}
+	return out
+}
+
 // Format implements [fmt.Formatter]: it prints the type's name and nothing of the keys.
 func (r *Ratchet) Format(f fmt.State, _ rune) { fmt.Fprint(f, "anonymize.Ratchet") }
 

@@ -81,6 +81,10 @@ type Options struct {
 	// force. Nil, or a nil part of the answer, leaves the card out.
 	Foot func(ctx context.Context, site string, from, to time.Time) (Foot, error)
 
+	// TooOld tells since when something of a site that is older than is kept could not be removed, zero: it is
+	// not so. Nil: nobody knows.
+	TooOld func(site string) time.Time
+
 	// Ledger is what the page /{site}/ledger is drawn from, and the outages on the graph. Nil:
 	// there is neither.
 	Ledger Ledger

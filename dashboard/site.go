@@ -24,6 +24,7 @@ type sitePage struct {
 	Notice  *Notice
 	Waiting *waiting
 
+	TooOld   string // since when old data could not be removed, "": it is not so
 	Withheld string // why there is not all of it, "" if there is
 }
 
@@ -94,6 +95,11 @@ func (h *handler) site(w http.ResponseWriter, r *http.Request, s Site) {
 	}
 	p := sitePage{toolbar: h.toolbar(r, v, "")}
 	p.Title = s.Domain
+	if h.o.TooOld != nil {
+		if since := h.o.TooOld(s.Domain); !since.IsZero() {
+			p.TooOld = since.In(v.zone).Format("2 Jan 2006, 15:04")
+		}
+	}
 	if !o.HasData {
 		p.Refresh = 10
 		p.Waiting, p.Bare = &waiting{}, true

@@ -257,7 +257,7 @@ func (f *Facts) stray() string {
 
 func (f *Facts) retention() []string {
 	out := []string{"Individual records: " + f.sayRetention() + ".",
-		"Figures by day and month (how many visitors, visits and page views a page or a country had) and the books (how many hits came, were counted, or were not and why) name nobody and are kept longer."}
+		"Figures by day and month (how many visitors, visits and page views a page or a country had) and the books (how many hits came, were counted, or were not and why) name nobody. Kept: " + f.saySums() + "."}
 	if f.Replay != "" {
 		out = append(out, "The files in which records come in are kept for "+sayHours(f.Replay)+" longer, after they are stored, to restore a damaged database.")
 	}

@@ -71,6 +71,9 @@ type Facts struct {
 	// Disposal tells that the program itself deletes what is older. Otherwise the period is the
 	// organisation's intention, and the notice says so.
 	Disposal bool `json:"disposal"`
+	// Rollups and Ledger are how long figures by day and the books are kept, "" for no limit.
+	Rollups string `json:"rollups"`
+	Ledger  string `json:"ledger"`
 	// Replay is how long the files that records come in are kept once these are stored, as 24h; "" for no longer.
 	Replay string `json:"replay"`
 }
@@ -79,7 +82,21 @@ type Facts struct {
 var AllMeans = []Means{Script, Pixel, Email}
 
 // Kept is how long each kind of record is kept, by the kind's name.
-func (f *Facts) Kept() map[string]string { return map[string]string{"events": f.Retention} }
+func (f *Facts) Kept() map[string]string {
+	kept := map[string]string{"events": f.Retention}
+	if f.Disposal {
+		kept["rollups"], kept["ledger"] = f.Rollups, f.Ledger
+	}
+	return kept
+}
+
+// sums is the part of the meaning that says how long sums are kept, "" for no limit.
+func (f *Facts) sums() string {
+	if f.Rollups == "" && f.Ledger == "" {
+		return ""
+	}
+	return f.Rollups + " " + f.Ledger
+}
 
 // fact is one part of the meaning: what a change of makes a new version.
 type fact struct {
@@ -122,6 +139,7 @@ func (f *Facts) meaning() []fact {
 		{"pii", f.PII, "Personal data that strays into addresses and titles", f.sayPII()},
 		{"min_visitors", strconv.Itoa(f.MinVisitors), "Smallest group shown", f.sayMinVisitors()},
 		{"retention", f.Retention + " " + yesNo[f.Disposal], "Kept for", f.sayRetention()},
+		{"sums", f.sums(), "Sums kept for", f.saySums()},
 		{"replay", f.Replay, "Kept for repairs", f.sayReplay()},
 	}
 }

@@ -83,7 +83,7 @@ func (d *Document) register(b *strings.Builder) {
 		[]string{"(c) Not processed beyond the request", "the whole IP address, the User-Agent, cookies"},
 		[]string{"(d) Recipients", "none: staff of the controller only"},
 		[]string{"(e) Transfers to third countries", "none: no look-up and no data leaves the controller's machines"},
-		[]string{"(f) Time limits", "individual records: " + f.sayRetention() + ". Sums name nobody and are kept without limit"},
+		[]string{"(f) Time limits", "individual records: " + f.sayRetention() + ". Sums name nobody. Kept: " + f.saySums()},
 		[]string{"(g) Security measures", "IP address: " + f.sayAddress() + ". Numbers of visitors under a key that is " + f.sayKeyDelay() +
 			". Personal data that strays into texts: " + f.sayPII() + ". Figures for staff with a login only, on a listener of their own. Files readable by the program's user only. Every access and change in an append-only log"},
 		[]string{"Do-Not-Track, Global Privacy Control", f.sayDNT()},

@@ -118,6 +118,20 @@ func (f *Facts) sayRetention() string {
 	return sayPeriod(f.Retention) + "; deleting is the organisation's task, the program does not do it by itself"
 }
 
+// saySums tells how long sums and the books are kept.
+func (f *Facts) saySums() string {
+	say := func(p string) string {
+		if p == "" {
+			return "without limit"
+		}
+		return "for " + sayPeriod(p)
+	}
+	if f.Rollups == f.Ledger {
+		return say(f.Rollups)
+	}
+	return "figures by day and month " + say(f.Rollups) + ", the books " + say(f.Ledger)
+}
+
 // sayPeriod puts a setting such as 400d into words.
 func sayPeriod(p string) string {
 	n := strings.TrimRight(p, "dwmoy")

@@ -220,10 +220,13 @@ func TestDispose(t *testing.T) {
 				if days == 400 {
 					x.cut = Cut{Events: testDay + 1, Rollups: testDay + 1, Ledger: testDay + 1}
 				}
-				if _, err := s.Dispose(testContext(t), x.retention(), utc); err != nil {
+				if d, err = s.Dispose(testContext(t), x.retention(), utc); err != nil {
 					t.Fatal(err)
 				}
 				x.wantKept(t, s)
+			}
+			if d.After.Live() > d.Before.Live()/10 {
+				t.Errorf("the tables take %d bytes, and %d when they were full", d.After.Live(), d.Before.Live())
 			}
 			for _, table := range []string{"events", "daily", "ledger"} {
 				if n := rowsOf(t, s, "SELECT toString(count()) FROM "+table); n[0] != "0" {

@@ -57,6 +57,7 @@ type app struct {
 	geo       *classify.Geo
 	spool     *spool.Spool
 	records   *records
+	disposer  *disposer
 	restored  chan struct{} // closed when no stored event is going to restore a visit any more
 	store     *storeConn
 	collector *collector.Collector
@@ -170,6 +171,11 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger, on surroundings)
 	}); err != nil {
 		return nil, err
 	}
+	if a.disposer, err = newDisposer(disposerOptions{
+		config: a.config, store: a.store.Store, spool: a.spool, keys: a.keys.Oldest, now: now, log: log, note: a.note,
+	}, a.registry); err != nil {
+		return nil, err
+	}
 	if err = a.newCollector(emailKey, cookies); err != nil {
 		return nil, err
 	}
@@ -236,7 +242,7 @@ func (a *app) newStaff() error {
 	login.HandleFunc("/logout", guard.Logout)
 	h, err := dashboard.New(dashboard.Options{
 		Reader: reports, Sites: a.sites, Auth: guard, Login: login, Stats: api,
-		Foot: a.foot, Ledger: ledgerPages{a},
+		Foot: a.foot, Ledger: ledgerPages{a}, TooOld: a.disposer.failing,
 		Staff: a.files, CheckPassword: guard.Check, Audit: auditPages{a}, Note: a.note,
 		Metrics:   promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		ScriptTag: func(site string) string { return beacon.ScriptTag(a.publicURL(), site) },
@@ -255,6 +261,8 @@ func (a *app) newStaff() error {
 	control := http.NewServeMux()
 	control.Handle("/api/", api)
 	control.HandleFunc("POST /replay", a.serveReplay)
+	control.HandleFunc("GET /retention", a.serveRetention)
+	control.HandleFunc("POST /retention", a.serveRetention)
 	a.handleProof(control)
 	control.HandleFunc("POST /subject/export", a.serveSubjectExport)
 	control.HandleFunc("POST /subject/erase", a.serveSubjectErase)
@@ -283,6 +291,7 @@ func (a *app) start(ctx context.Context) {
 	})
 	a.done.Go(func() { a.advanceKeys(ctx) })
 	a.done.Go(func() { a.watchBooks(ctx) })
+	a.done.Go(func() { a.disposer.run(ctx) })
 	a.done.Go(func() { a.restoreHabits(ctx, started) })
 	a.done.Go(func() { logServe(a.log, "public", a.collector.Serve(a.public)) })
 	a.done.Go(func() { logServe(a.log, "staff", a.staff.Serve(a.private)) })

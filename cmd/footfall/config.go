@@ -79,7 +79,7 @@ type SiteConfig struct {
 	DNT           dntMode       `yaml:"dnt"`
 	VisitorWindow visitorWindow `yaml:"visitor_window"`
 	Geo           bool          `yaml:"geo"` // look up the country
-	Retention     period        `yaml:"retention"`
+	Retention     retention     `yaml:"retention"`
 	MinVisitors   int           `yaml:"min_visitors"`
 	PII           piiMode       `yaml:"pii"`
 	Cookie        cookieMode    `yaml:"cookie"`
@@ -101,7 +101,7 @@ func defaultConfig() *Config {
 func defaultSite() SiteConfig {
 	return SiteConfig{
 		Timezone: zone{time.UTC}, Prefix: prefixLengths{anonymize.Bits4, anonymize.Bits6}, DNT: dntMode(collector.DNTUnlinked), Geo: true,
-		Retention: "400d", Cookie: "none",
+		Retention: keptFor(defaultPeriod), Cookie: "none",
 	}
 }
 
@@ -271,6 +271,9 @@ func (c *Config) Validate() error {
 		if err := s.Prefix.validate(); err != nil {
 			return fmt.Errorf("sites[%d].prefix.%w", i, err)
 		}
+		if err := s.Retention.validate(); err != nil {
+			return fmt.Errorf("sites[%d].retention.%w", i, err)
+		}
 		if s.MinVisitors < 0 || s.MinVisitors > maxMinVisitors {
 			return fmt.Errorf("sites[%d].min_visitors: %d lies not between 0 and %d", i, s.MinVisitors, maxMinVisitors)
 		}
@@ -287,13 +290,9 @@ const maxRateLimit = 1_000_000
 // warnings lists settings that are accepted and valid, but that this version does not act on yet,
 // or that are likely not to mean what they say.
 func (c *Config) warnings() (w []string) {
-	def := defaultSite()
 	public, _ := url.Parse(c.URL) // checked by Validate
 	for i := range c.Sites {
 		s, at := &c.Sites[i], fmt.Sprintf("sites[%d] (%s): ", i, c.Sites[i].Domain)
-		if s.Retention != def.Retention {
-			w = append(w, at+"retention is not enforced by this version: nothing is deleted")
-		}
 		if s.cookie() && c.URL != "" && !privacy.SameSite(public.Hostname(), s.Domain) {
 			w = append(w, at+"cookie has no effect: to a browser "+public.Hostname()+" is another site than "+s.Domain+", so nothing set there comes with its hits")
 		}

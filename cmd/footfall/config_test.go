@@ -98,7 +98,7 @@ func TestFullConfiguration(t *testing.T) {
 	if got := c.trustedProxies()[1]; got != netip.MustParsePrefix("::1/128") {
 		t.Errorf("a lone address became %s", got)
 	}
-	if w := c.warnings(); len(w) != 1 { // retention
+	if w := c.warnings(); len(w) != 0 {
 		t.Errorf("warnings %q", w)
 	}
 }

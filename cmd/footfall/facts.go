@@ -39,7 +39,8 @@ func (c *Config) facts(publicURL string, geo *classify.Geo) []policy.Facts {
 			Address: anonymize.Mode(s.IP).String(), Bits4: s.Prefix.IPv4, Bits6: s.Prefix.IPv6,
 			DNT: collector.DNT(s.DNT).String(), Cookie: string(s.Cookie), CookieName: cookie, CookieDays: days,
 			OptOutName: privacy.OptOutName, OptOutDays: privacy.OptOutDays, Place: place,
-			PII: collector.PII(s.PII).String(), MinVisitors: s.MinVisitors, Retention: string(s.Retention),
+			PII: collector.PII(s.PII).String(), MinVisitors: s.MinVisitors, Retention: string(s.Retention.Events), Disposal: true,
+			Rollups: string(s.Retention.Rollups), Ledger: string(s.Retention.Ledger),
 		}
 	}
 	return out

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -15,7 +16,9 @@ import (
 
 	"github.com/kantarainitiative/footfall/anonymize"
 	"github.com/kantarainitiative/footfall/collector"
+	"github.com/kantarainitiative/footfall/event"
 	"github.com/kantarainitiative/footfall/policy"
+	"github.com/kantarainitiative/footfall/store"
 )
 
 // The types of this file read one setting each; their errors carry its line.
@@ -125,6 +128,90 @@ func (p period) after(t time.Time) time.Time {
 		return t.AddDate(0, n, 0)
 	}
 	return t.AddDate(n, 0, 0)
+}
+
+// before is the day a period before today: the first that is kept. A month before the 31st is the last day of the month before.
+func (p period) before(today event.Day) event.Day {
+	digits := strings.TrimRight(string(p), "dwmoy")
+	n, err := strconv.Atoi(digits)
+	if err != nil {
+		return 0 // the pattern has seen to it
+	}
+	t, months := today.Time(), 0
+	switch strings.TrimPrefix(string(p), digits) {
+	case "d":
+		return today - event.Day(min(n, int(today)))
+	case "w":
+		return today - event.Day(min(7*n, int(today)))
+	case "mo":
+		months = n
+	default:
+		months = 12 * n
+	}
+	first := time.Date(t.Year(), t.Month()-time.Month(months), 1, 0, 0, 0, 0, time.UTC)
+	if first.Year() < 1970 {
+		return 0
+	}
+	return event.DayOf(first.AddDate(0, 0, min(t.Day(), first.AddDate(0, 1, -1).Day())-1))
+}
+
+// retention is how long each kind of record is kept.
+type retention struct {
+	Events     period `yaml:"events"`
+	Rollups    period `yaml:"rollups"`    // figures by day and month
+	Ledger     period `yaml:"ledger"`     // the books
+	Recipients period `yaml:"recipients"` // of mail; nothing is held of them so far
+}
+
+const defaultPeriod = period("400d")
+
+func keptFor(p period) retention { return retention{p, p, p, p} }
+
+// UnmarshalYAML reads one period for all kinds, or one a kind: a kind that is not there is kept as long as events.
+func (r *retention) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind != yaml.MappingNode {
+		var p period
+		if err := p.UnmarshalYAML(n); err != nil {
+			return err
+		}
+		*r = keptFor(p)
+		return nil
+	}
+	if err := knownKeys(n, retention{}); err != nil {
+		return err
+	}
+	type plain retention
+	v := plain{}
+	if err := n.Decode(&v); err != nil {
+		return err
+	}
+	for _, p := range []*period{&v.Events, &v.Rollups, &v.Ledger, &v.Recipients} {
+		if *p == "" {
+			*p = cmp.Or(v.Events, defaultPeriod)
+		}
+	}
+	*r = retention(v)
+	return nil
+}
+
+// validate refuses what would make figures and books say of events what they do not hold any more, or what is
+// gone already.
+func (r retention) validate() error {
+	for name, p := range map[string]period{"rollups": r.Rollups, "ledger": r.Ledger} {
+		if policy.Period(p).Days() < policy.Period(r.Events).Days() {
+			return fmt.Errorf("%s: %s is less than that of events, %s: write as much or more", name, p, r.Events)
+		}
+	}
+	return nil
+}
+
+// cut is what is kept at an instant.
+func (r retention) cut(now time.Time, zone *time.Location) store.Cut {
+	today := event.DayOf(now.In(zone))
+	c := store.Cut{Events: r.Events.before(today), Rollups: r.Rollups.before(today), Ledger: r.Ledger.before(today), Zone: zone}
+	// 30d of one and 1mo of another may be either way round, by the month.
+	c.Rollups, c.Ledger = min(c.Rollups, c.Events), min(c.Ledger, c.Events)
+	return c
 }
 
 type ipMode anonymize.Mode
