@@ -108,7 +108,7 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger, on surroundings)
 	a.books = newBooksWatch(a.registry)
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
-	if a.lock, err = cfg.lockData(); err != nil {
+	if a.lock, err = cfg.lockData(ctx, ownerServe); err != nil {
 		return nil, err
 	}
 	opened = append(opened, a.lock.unlock)
@@ -163,6 +163,7 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger, on surroundings)
 		return nil, err
 	}
 	opened = append(opened, func() { a.spool.Close(context.Background()) })
+	a.spool.Probe()
 	if a.records, err = newRecords(cfg.path(ordersDir), recordsOptions{
 		spool: a.spool, store: a.store.Store, zone: a.zoneOf, now: now, log: log,
 		forget:  func(site string, visitor uint64) { a.collector.Forget(site, visitor) },

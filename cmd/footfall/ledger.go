@@ -268,13 +268,15 @@ func runLedger(ctx context.Context, s streams, args []string) error {
 			}
 			return err
 		})
+	} else if status == http.StatusBadRequest {
+		return usageError{errors.New(errorText(answer))}
 	} else if status != http.StatusOK {
 		err = errors.New(errorText(answer))
 	} else {
 		err = json.Unmarshal(answer, &r)
 	}
 	if err != nil {
-		return err
+		return awayError{err}
 	}
 	if *asJSON {
 		var b bytes.Buffer
@@ -299,7 +301,7 @@ func runLedger(ctx context.Context, s streams, args []string) error {
 // withStore calls do with the store, opened in this process, which claims the data directory.
 func withStore(ctx context.Context, s streams, c *Config, do func(*storeConn, *slog.Logger) error) error {
 	log := slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	lock, err := c.lockData()
+	lock, err := c.lockData(ctx, ownerCommand)
 	if err != nil {
 		return err
 	}
@@ -309,7 +311,7 @@ func withStore(ctx context.Context, s streams, c *Config, do func(*storeConn, *s
 		return err
 	}
 	defer within(closeTimeout, func(ctx context.Context) { st.close(ctx) })
-	ready, cancel := context.WithTimeout(ctx, time.Minute)
+	ready, cancel := context.WithTimeout(ctx, 20*time.Second) // a serve may be waiting to start
 	defer cancel()
 	if err := st.Migrate(ready); err != nil {
 		return fmt.Errorf("the store does not answer: %w", err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,13 +26,13 @@ type booksWatch struct {
 func newBooksWatch(reg prometheus.Registerer) *booksWatch {
 	w := &booksWatch{
 		balanced: prometheus.NewGauge(prometheus.GaugeOpts{Name: "footfall_ledger_balanced",
-			Help: "1 while the last day's hits are all accounted for, 0 if not; what it was while the database does not answer."}),
+			Help: "1 while the last day's hits are all accounted for, 0 if not; what it was while the database does not answer, and NaN before it did once."}),
 		failed: prometheus.NewCounter(prometheus.CounterOpts{Name: "footfall_ledger_checks_failed_total",
 			Help: "Checks of the books that could not be made."}),
 		hits: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "footfall_ledger_day_hits",
 			Help: "Hits of the last 24 hours, all sites: received = stored + dropped + pending."}, []string{"account"}),
 	}
-	w.balanced.Set(1)
+	w.balanced.Set(math.NaN())
 	reg.MustRegister(w.balanced, w.failed, w.hits)
 	return w
 }

@@ -31,6 +31,7 @@ const (
 	exitOK    = 0
 	exitError = 1
 	exitUsage = 2 // bad usage or configuration
+	exitAway  = 3 // what was asked for cannot be looked at now, which says nothing about it
 )
 
 // streams are a command's input and outputs.
@@ -118,17 +119,26 @@ func run(ctx context.Context, s streams, args []string) int {
 	}
 	err := commands()[i].run(ctx, s, args[1:])
 	var u usageError
+	var away awayError
 	switch {
 	case err == nil || errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case errors.As(err, &u):
 		fmt.Fprintf(s.err, "footfall %s: %v\n", args[0], err)
 		return exitUsage
+	case errors.As(err, &away):
+		fmt.Fprintf(s.err, "footfall %s: %v\n", args[0], err)
+		return exitAway
 	default:
 		fmt.Fprintf(s.err, "footfall %s: %v\n", args[0], err)
 		return exitError
 	}
 }
+
+// awayError is why something cannot be looked at now.
+type awayError struct{ error }
+
+func (e awayError) Unwrap() error { return e.error }
 
 func usage(w io.Writer) {
 	fmt.Fprint(w, "Footfall counts visits on your own domain and keeps nothing that identifies anybody.\n\nUsage: footfall COMMAND [flags]\n\n")

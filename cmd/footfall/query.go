@@ -85,7 +85,7 @@ func askServe(ctx context.Context, c *Config, method, path string, body []byte) 
 func askStore(ctx context.Context, s streams, c *Config, body []byte) ([]byte, int, error) {
 	log := slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if c.Store.embedded() {
-		lock, err := c.lockData()
+		lock, err := c.lockData(ctx, ownerCommand)
 		if err != nil {
 			return nil, 0, err
 		}

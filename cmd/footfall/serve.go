@@ -79,6 +79,9 @@ func serveOn(ctx context.Context, s streams, args []string, on surroundings) err
 	hup := catchReload()
 	defer signal.Stop(hup)
 	a, err := newApp(ctx, cfg, log, on)
+	if err != nil && ctx.Err() != nil {
+		return nil // stopped while it waited
+	}
 	if err != nil {
 		return err
 	}

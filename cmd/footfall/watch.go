@@ -38,6 +38,7 @@ type watch struct {
 	limit   int64 // the spool's, bytes
 	storeUp func() bool
 	ready   func() string // why not, or ""
+	probe   func()        // whether the spool's disk takes a write
 	silent  func() []collector.Silence
 
 	silentSites prometheus.Gauge
@@ -63,7 +64,7 @@ const (
 func newWatch(a *app) (*watch, error) {
 	w := &watch{
 		now: a.now, log: a.log, spool: a.spool.Status, limit: int64(a.cfg.Spool.MaxBytes),
-		storeUp: a.store.Up, ready: a.collector.Unready, silent: a.collector.Silent,
+		storeUp: a.store.Up, ready: a.collector.Unready, probe: a.spool.Probe, silent: a.collector.Silent,
 	}
 	return w, w.register(a.registry)
 }
@@ -104,6 +105,7 @@ func (w *watch) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
+			w.probe()
 			w.look()
 		}
 	}

@@ -298,3 +298,25 @@ func TestReadAndRemoveErrors(t *testing.T) {
 		t.Errorf("%d batches", len(again.batches))
 	}
 }
+
+// Where no hit comes, a full disk is known by the probe, and so is that there is room again.
+func TestProbe(t *testing.T) {
+	for _, op := range []string{"create", "write", "sync"} {
+		f := newFaulty()
+		s := openRig(t, t.TempDir(), f, nil)
+		s.Probe()
+		if err := s.Status().Err; err != nil {
+			t.Fatalf("a disk with room: %v", err)
+		}
+		f.set(op, syscall.ENOSPC)
+		s.Probe()
+		if err := s.Status().Err; !errors.Is(err, ErrFull) {
+			t.Errorf("%s fails: %v", op, err)
+		}
+		f.set(op, nil)
+		s.Probe()
+		if err := s.Status().Err; err != nil {
+			t.Errorf("%s works again: %v", op, err)
+		}
+	}
+}

@@ -85,6 +85,9 @@ func (s *Spool) syncStored(g *segment) error {
 	return err
 }
 
+// sayFull is how often the log hears that there is no room for what is to be kept.
+const sayFull = 10 * time.Minute
+
 // trim removes stored segments that are old enough or too many, and returns in how long the next is
 // due: 0 if there is none. One that was stored in the future is of a clock that was wrong.
 func (s *Spool) trim() (next time.Duration) {
@@ -103,7 +106,14 @@ func (s *Spool) trim() (next time.Duration) {
 		}
 		s.kept = s.kept[1:]
 		s.keptBytes -= k.bytes
+		say := age < s.keep && now.Sub(s.saidFull).Abs() >= sayFull
+		if say {
+			s.saidFull = now
+		}
 		s.mu.Unlock()
+		if say {
+			s.log.Warn("spool: stored segments go before their time: there is room for max_bytes of them", "kept", age.Round(time.Second), "keep", s.keep)
+		}
 		s.removeKept(k.name)
 	}
 }

@@ -17,7 +17,7 @@ func (s *Spool) recover() error {
 		return fmt.Errorf("spool: %w", err)
 	}
 	for _, e := range entries {
-		if e.IsDir() && e.Name() == keptDir {
+		if e.IsDir() && e.Name() == keptDir || e.Name() == probeName {
 			continue
 		}
 		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && s.recoverIDs(e.Name(), info.Size()) {

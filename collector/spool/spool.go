@@ -83,7 +83,7 @@ const (
 
 	// failureLasts is how long a failed write makes the spool unready: if nobody sends
 	// hits to an unready program, no write will show that it works again.
-	failureLasts = 10 * time.Second
+	failureLasts = 30 * time.Second
 )
 
 // Spool is a queue of events on disk. Its methods may be called from many goroutines.
@@ -132,6 +132,7 @@ type Spool struct {
 	queue     []*segment // sealed, oldest first
 	kept      []kept     // by when they were stored
 	keptBytes int64
+	saidFull  time.Time     // when it was last said that segments are not kept for long enough
 	forgot    chan struct{} // closed when a segment leaves the queue; nil while nobody waits
 	sink      Sink
 	running   chan struct{} // closed when the Run in progress ends
@@ -278,6 +279,31 @@ func (s *Spool) failed(err error) {
 	if s.failure.Swap(&failure{err, s.now()}) == nil {
 		s.log.Error("spool: writing failed, hits are refused until it works again", "error", err)
 	}
+}
+
+// Probe tries whether the disk takes a write, and what it finds is what [Spool.Status] says: where no hit
+// comes nobody would know otherwise. Call it after Open and every ten seconds or so.
+func (s *Spool) Probe() {
+	if err := s.probe(); err != nil {
+		s.failed(s.writeError("probe", err))
+		return
+	}
+	s.works()
+}
+
+// probeName is no segment's: a start does not look at it.
+const probeName = "probe.tmp"
+
+func (s *Spool) probe() error {
+	name := filepath.Join(s.dir, probeName)
+	f, err := s.fs.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(make([]byte, 4<<10), 0)
+	err = errors.Join(err, f.Sync(), f.Close())
+	s.fs.Remove(name) // that it stays does not keep anything from being written
+	return err
 }
 
 // nearlyFull tells whether the next event may not fit.
