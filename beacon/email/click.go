@@ -136,6 +136,9 @@ func hostOf(authority string) (string, error) {
 			if ok {
 				name += ":" + port
 			}
+			if strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) {
+				return "", errors.New("a port that is no number")
+			}
 			return name, err
 		}
 	}
@@ -149,7 +152,7 @@ func (c *Click) Location() string {
 	authority, rest := cutAuthority(rest)
 	host, err := hostOf(authority)
 	if err != nil { // SealClick does not make such a token
-		host = authority
+		host = "invalid"
 	}
 	b := append(make([]byte, 0, len(c.URL)+128), scheme...)
 	b = append(b, "://"...)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -15,7 +16,7 @@ type mailing struct {
 	utm                              bool
 }
 
-const emailUsage = "write email pixel | link URL..., with --site S --campaign C [--message M], or email rotate"
+const emailUsage = "write email pixel | link URL... | rewrite [FILE], with --site S --campaign C [--message M], or email rotate"
 
 func runEmail(_ context.Context, s streams, args []string) error {
 	f := newFlags("email", s)
@@ -60,7 +61,46 @@ func runEmail(_ context.Context, s streams, args []string) error {
 		}
 		return nil
 	}
+	if what, rest := rest[0], rest[1:]; what == "rewrite" && len(rest) < 2 {
+		return m.rewrite(s, c, rest)
+	}
 	return usagef(emailUsage)
+}
+
+// maxMail is the largest mail that is rewritten: more than mail servers take.
+const maxMail = 64 << 20
+
+// rewrite writes a mail, from a file or the input, with its links counted and the pixel in it.
+func (m *mailing) rewrite(s streams, c *Config, file []string) error {
+	l, err := m.linker(c)
+	if err != nil {
+		return err
+	}
+	in := s.in
+	if len(file) > 0 && file[0] != "-" {
+		f, err := os.Open(file[0])
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	mail, err := io.ReadAll(io.LimitReader(in, maxMail+1))
+	if err != nil {
+		return err
+	}
+	if len(mail) > maxMail {
+		return fmt.Errorf("the mail is larger than %d MiB", maxMail>>20)
+	}
+	out, done, err := l.Rewrite(mail)
+	if err != nil {
+		return err
+	}
+	if _, err := s.out.Write(out); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(s.err, "%d links are counted, %d are left as they were\n", done.Links, done.Left)
+	return err
 }
 
 // linker makes the tokens of the mail.

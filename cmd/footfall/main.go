@@ -68,7 +68,7 @@ func commands() []command {
 		{name: "prove", what: "search all that is written for marked visitors, who must not be there", run: runProve},
 		{name: "retention", args: "[verify] [--dry-run]", what: "remove what is older than is kept, or look whether anything is", run: runRetention},
 		{name: "subject", args: "export | erase  --cookie VALUE | --recipient R", what: "what is held of one person, and erasing it", run: runSubject},
-		{name: "email", args: "pixel | link URL... | rotate  --site S --campaign C [--message M]", what: "make the pixel and the links of an email", run: runEmail},
+		{name: "email", args: "pixel | link URL... | rewrite [FILE] | rotate  --site S --campaign C [--message M]", what: "make the pixel and the links of an email", run: runEmail},
 		{name: "notice", args: "[--format html|markdown|json|dpv|register] [--site S]", what: "print the privacy notice", run: runNotice},
 		{name: "receipt", args: "verify FILE [--key FILE]", what: "check a receipt that a visitor has", run: runReceipt},
 		{name: "version", what: "print the version", run: runVersion},
