@@ -41,6 +41,7 @@ type Site struct {
 	Domain   string
 	Location *time.Location // nil: UTC
 	LongIDs  bool           // its visitor ids outlive a day, so that visitors of several days are counted, not added up
+	Daily    bool           // its reports are no finer than a day
 }
 
 // Auth decides who may see what. It is asked on every request.

@@ -125,9 +125,9 @@ func (h *handler) site(w http.ResponseWriter, r *http.Request, s Site) {
 		p.Chart.hatch(v, o.Series, outages)
 	}
 	p.Series = v.url("series.csv")
-	for _, st := range v.Range.Steps() {
+	for _, st := range v.steps() {
 		name := st
-		if st == v.Range.Step() {
+		if st == v.step() {
 			name = ""
 		}
 		p.Steps = append(p.Steps, link{strings.ToUpper(st[:1]) + st[1:], v.withStep(name).url(""), st == v.Step})

@@ -34,6 +34,7 @@ type view struct {
 	now      time.Time
 	zone     *time.Location
 	longIDs  bool
+	daily    bool   // there is nothing finer than a day
 	stepName string // as asked for; "" for the period's own
 	dates    [2]string
 }
@@ -42,7 +43,7 @@ type view struct {
 // the default; what decides which numbers are shown is refused in words if it cannot be
 // understood. first is asked for the site's first day, for the period "all" alone.
 func parseView(q url.Values, s Site, now time.Time, first func() (time.Time, error)) (view, error) {
-	v := view{Site: s.Domain, zone: s.Location, longIDs: s.LongIDs, now: now.In(s.Location), Tabs: map[string]string{}}
+	v := view{Site: s.Domain, zone: s.Location, longIDs: s.LongIDs, daily: s.Daily, now: now.In(s.Location), Tabs: map[string]string{}}
 	name := q.Get("period")
 	if name == "" {
 		name = defaultPeriod
@@ -81,8 +82,8 @@ func parseView(q url.Values, s Site, now time.Time, first func() (time.Time, err
 	if name == period.All {
 		v.Compare = compareOff // nothing lies before all
 	}
-	v.Step = v.Range.Step()
-	if st := q.Get("interval"); st != v.Step && slices.Contains(v.Range.Steps(), st) {
+	v.Step = v.step()
+	if st := q.Get("interval"); st != v.Step && slices.Contains(v.steps(), st) {
 		v.Step, v.stepName = st, st
 	}
 	v.Metric = findMetric(q.Get("metric")).Key
@@ -236,4 +237,24 @@ func (v view) query(metrics, dims []string) store.Query {
 		Site: v.Site, Zone: v.zone, From: v.Range.From, To: v.Range.To, Now: v.now,
 		Metrics: metrics, Dimensions: dims, Filters: v.storeFilters(), LongIDs: v.longIDs,
 	}
+}
+
+// steps are those of the period that the site's series may have, finest first.
+func (v view) steps() []string {
+	steps := v.Range.Steps()
+	if !v.daily {
+		return steps
+	}
+	if steps = slices.DeleteFunc(slices.Clone(steps), func(s string) bool { return s == period.Hourly }); len(steps) == 0 {
+		steps = []string{period.Daily}
+	}
+	return steps
+}
+
+// step is the one shown unless another is chosen.
+func (v view) step() string {
+	if st := v.Range.Step(); slices.Contains(v.steps(), st) {
+		return st
+	}
+	return v.steps()[0]
 }

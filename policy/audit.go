@@ -50,24 +50,25 @@ type AuditEntry struct {
 
 // What is noted in the audit log.
 const (
-	AuditDisposal  = "disposal"         // rows older than the policy keeps were removed, or could not be
-	AuditKeyErased = "key erased"       // the key of past visitor ids
-	AuditErasure   = "erasure"          // somebody's rows were removed at their request
-	AuditSubject   = "subject export"   // somebody's rows were given out at their request
-	AuditConfig    = "configuration"    // another configuration is in force
-	AuditNotice    = "notice"           // another version of the notice is in force, or was accepted
-	AuditLogin     = "login"            // of staff
-	AuditRefused   = "login refused"    // to somebody who is staff by name
-	AuditStaff     = "staff changed"    // a user, token or grant was added, changed or removed
-	AuditExport    = "export"           // figures left the dashboard as a file
-	AuditToken     = "token used"       // the first time in an hour
-	AuditSmall     = "small group seen" // a look at fewer visitors than min_visitors
-	AuditProof     = "proof"            // marked visitors were looked for in all that is written
+	AuditDisposal   = "disposal"         // rows older than the policy keeps were removed, or could not be
+	AuditKeyErased  = "key erased"       // the key of past visitor ids
+	AuditErasure    = "erasure"          // somebody's rows were removed at their request
+	AuditSubject    = "subject export"   // somebody's rows were given out at their request
+	AuditConfig     = "configuration"    // another configuration is in force
+	AuditNotice     = "notice"           // another version of the notice is in force, or was accepted
+	AuditLogin      = "login"            // of staff
+	AuditRefused    = "login refused"    // to somebody who is staff by name
+	AuditStaff      = "staff changed"    // a user, token or grant was added, changed or removed
+	AuditExport     = "export"           // figures left the dashboard as a file
+	AuditToken      = "token used"       // the first time in an hour
+	AuditSmall      = "small group seen" // a look at fewer visitors than min_visitors
+	AuditProof      = "proof"            // marked visitors were looked for in all that is written
+	AuditAssessment = "self-assessment"  // the installation was held against a profile
 )
 
 // AuditActions are all of them.
 var AuditActions = []string{AuditDisposal, AuditKeyErased, AuditErasure, AuditSubject, AuditConfig, AuditNotice,
-	AuditLogin, AuditRefused, AuditStaff, AuditExport, AuditToken, AuditSmall, AuditProof}
+	AuditLogin, AuditRefused, AuditStaff, AuditExport, AuditToken, AuditSmall, AuditProof, AuditAssessment}
 
 const (
 	auditFile     = "audit.log"

@@ -9,6 +9,8 @@ import (
 type ruleProfile struct {
 	Rules
 	mustReview bool
+	title      string
+	conditions []string // ids of those that [Assess] looks at; none: all
 }
 
 // profiles are conditions for audience measurement without consent, as far as they are rules about settings. What has
@@ -23,9 +25,13 @@ func profiles() map[string]ruleProfile {
 		"cnil": {Rules: Rules{
 			Retention: "25mo", Prefix: &PrefixRule{IPv4: 16, IPv6: 48}, MinVisitors: 5,
 			DNT: []string{"unlinked", "drop"}, Forbidden: []Feature{RawTexts},
-		}, mustReview: true},
-		"uk":     {Rules: Rules{DNT: []string{"unlinked", "drop"}, Forbidden: []Feature{RawTexts}}},
-		"strict": {Rules: Rules{Retention: "13mo", Prefix: &PrefixRule{IPv4: 16, IPv6: 32}, IP: []string{"hash", "drop"}, DNT: []string{"unlinked", "drop"}, Cookies: &no, MinVisitors: 5, Forbidden: []Feature{LongIDs, Cities, Networks, QueryParams, RawTexts}}, mustReview: true},
+		}, mustReview: true, title: "France: CNIL, audience measurement without consent"},
+		"uk": {Rules: Rules{DNT: []string{"unlinked", "drop"}, Forbidden: []Feature{RawTexts}},
+			title: "United Kingdom: Data (Use and Access) Act 2025, statistics to improve the service",
+			// The sole purpose is statistics, the information is clear, objecting is simple.
+			conditions: []string{"B1", "B2", "B3", "D4", "E1", "E2", "E3", "H1", "R1"}},
+		"strict": {Rules: Rules{Retention: "13mo", Prefix: &PrefixRule{IPv4: 16, IPv6: 32}, IP: []string{"hash", "drop"}, DNT: []string{"unlinked", "drop"}, Cookies: &no, MinVisitors: 5, Forbidden: []Feature{LongIDs, Cities, Networks, QueryParams, RawTexts}}, mustReview: true,
+			title: "Strict: the least that Footfall can do with (own)"},
 	}
 }
 

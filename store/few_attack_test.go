@@ -136,7 +136,7 @@ func (c *crowd) learn(in func(k [2]string) bool) (views int) {
 // returns a group of fewer than least visitors that what was told adds up to.
 func (c *crowd) attack(t *testing.T, s *Store, rule, least int) string {
 	t.Helper()
-	reports := Reports{s, func(string) int { return rule }}
+	reports := Reports{Store: s, Min: func(string) int { return rule }}
 	named := [2]map[string]bool{{}, {}} // values that the attacker has seen by name
 	ask := func(dims []string, fs []Filter, limit int) *Result {
 		c.asked++

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
+
+	"github.com/kantarainitiative/footfall/event"
 )
 
 // runFew answers a query under its MinVisitors.
@@ -108,17 +111,54 @@ func (p *plan) base(m metric) string {
 type Reports struct {
 	Store *Store
 	Min   func(site string) int // 0: no rule
+	// Daily tells whether a site's reports are no finer than a day, page views apart. Nil: none's are.
+	Daily func(site string) bool
 }
+
+func (r Reports) daily(site string) bool { return r.Daily != nil && r.Daily(site) }
+
+// tooFine tells whether a question is finer than a day and about more than page views, of all pages
+// or of some.
+func (q *Query) tooFine() bool {
+	if wholeDays(q.Zone, q.From, q.To, q.Now) && !slices.ContainsFunc(q.Dimensions, func(d string) bool { return d == "time:hour" || d == "time" && q.TimeDimension() == "time:hour" }) {
+		return false
+	}
+	onlyPages := func(dims []string) bool {
+		return !slices.ContainsFunc(dims, func(d string) bool { return d != "event:page" && d != "time:hour" && d != "time" })
+	}
+	var filtered []string
+	for _, d := range keptOf(q.Filters, nil) {
+		filtered = append(filtered, d.name)
+	}
+	return slices.ContainsFunc(q.Metrics, func(m string) bool { return m != "pageviews" }) || !onlyPages(q.Dimensions) || !onlyPages(filtered)
+}
+
+// wholeDays tells whether a period is of whole days, the present one as far as it is.
+func wholeDays(zone *time.Location, from, to, now time.Time) bool {
+	if zone == nil {
+		zone = time.UTC
+	}
+	midnight := func(t time.Time) bool { return event.DayOf(t.In(zone)).Start(zone).Equal(t) }
+	return midnight(from) && (midnight(to) || !to.Before(now))
+}
+
+var errDaily = &QueryError{"dimensions", "this site's reports have grain: day, so by the hour there are page views alone"}
 
 // Query is [Store.Query] under the site's rule.
 func (r Reports) Query(ctx context.Context, q Query) (*Result, error) {
 	q.MinVisitors = r.Min(q.Site)
+	if r.daily(q.Site) && q.tooFine() {
+		return nil, errDaily
+	}
 	return r.Store.Query(ctx, q)
 }
 
 // Overview is [Store.Overview] under the site's rule.
 func (r Reports) Overview(ctx context.Context, q OverviewQuery) (*Overview, error) {
 	q.MinVisitors = r.Min(q.Site)
+	if r.daily(q.Site) && (q.Interval == "time:hour" || !wholeDays(q.Zone, q.From, q.To, q.Now)) {
+		return nil, errDaily
+	}
 	return r.Store.Overview(ctx, q)
 }
 
@@ -128,7 +168,11 @@ type FewError struct{ Min int }
 func (e *FewError) Error() string { return fmt.Sprintf("fewer than %d visitors", e.Min) }
 
 // Realtime is [Store.Realtime] under the site's rule: fewer visitors are a [*FewError], none among them.
+// Where reports are no finer than a day it is a [*QueryError].
 func (r Reports) Realtime(ctx context.Context, site string) (uint64, error) {
+	if r.daily(site) {
+		return 0, errDaily
+	}
 	n, err := r.Store.Realtime(ctx, site)
 	if k := r.Min(site); err == nil && n < uint64(max(k, 0)) {
 		return 0, &FewError{k}

@@ -23,7 +23,7 @@ func TestFewEverywhere(t *testing.T) {
 		}
 		write(t, s, events)
 		const least = 5
-		reports := Reports{s, func(string) int { return least }}
+		reports := Reports{Store: s, Min: func(string) int { return least }}
 		withheld, few := 0, 0
 		for i := range 60 {
 			q := g.query(first, 6)
@@ -106,7 +106,7 @@ func TestFewRealtime(t *testing.T) {
 	o := backends()[0].options(t)
 	o.Now = func() time.Time { return now }
 	s := openStore(t, o)
-	reports := Reports{s, func(site string) int { return map[string]int{"small.example": 5}[site] }}
+	reports := Reports{Store: s, Min: func(site string) int { return map[string]int{"small.example": 5}[site] }}
 	seen := func(site string, n int) {
 		var out []event.Event
 		for i := range n {

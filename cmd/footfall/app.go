@@ -49,6 +49,9 @@ type app struct {
 	cfg *Config
 	// started is the configuration at the start: some settings hold until the next one.
 	started *Config
+	// assessed is the last assessment by each profile.
+	assessed  map[string]*policy.Assessment
+	assessing sync.Mutex // one at a time
 
 	lock      *dirLock
 	audit     *policy.Audit
@@ -265,6 +268,7 @@ func (a *app) newStaff() error {
 	control.HandleFunc("GET /retention", a.serveRetention)
 	control.HandleFunc("POST /retention", a.serveRetention)
 	a.handleProof(control)
+	control.HandleFunc("POST /profile", a.serveProfile)
 	control.HandleFunc("POST /subject/export", a.serveSubjectExport)
 	control.HandleFunc("POST /subject/erase", a.serveSubjectErase)
 	a.control = &http.Server{Handler: control, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}
@@ -417,14 +421,15 @@ func (a *app) publicURLOf(c *Config) string {
 
 // reports answers reports under the configuration in force.
 func (a *app) reports() store.Reports {
-	return store.Reports{Store: a.store.Store, Min: func(site string) int { return a.config().minVisitors(site) }}
+	return store.Reports{Store: a.store.Store, Min: func(site string) int { return a.config().minVisitors(site) },
+		Daily: func(site string) bool { return a.config().daily(site) }}
 }
 
 func (a *app) sites() []dashboard.Site {
 	cfg := a.config()
 	out := make([]dashboard.Site, len(cfg.Sites))
 	for i, s := range cfg.Sites {
-		out[i] = dashboard.Site{Domain: s.Domain, Location: s.Timezone.Location, LongIDs: s.longIDs()}
+		out[i] = dashboard.Site{Domain: s.Domain, Location: s.Timezone.Location, LongIDs: s.longIDs(), Daily: s.Grain == "day"}
 	}
 	return out
 }

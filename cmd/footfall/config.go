@@ -81,6 +81,7 @@ type SiteConfig struct {
 	Geo           bool          `yaml:"geo"` // look up the country
 	Retention     retention     `yaml:"retention"`
 	MinVisitors   int           `yaml:"min_visitors"`
+	Grain         grain         `yaml:"grain"` // the finest step of reports: hour, or day for all but page views
 	PII           piiMode       `yaml:"pii"`
 	Cookie        cookieMode    `yaml:"cookie"`
 	Means         meansList     `yaml:"means"` // how hits may come; none: script, pixel and email
@@ -101,7 +102,7 @@ func defaultConfig() *Config {
 func defaultSite() SiteConfig {
 	return SiteConfig{
 		Timezone: zone{time.UTC}, Prefix: prefixLengths{anonymize.Bits4, anonymize.Bits6}, DNT: dntMode(collector.DNTUnlinked), Geo: true,
-		Retention: keptFor(defaultPeriod), Cookie: "none",
+		Retention: keptFor(defaultPeriod), Cookie: "none", Grain: "hour",
 	}
 }
 
@@ -367,7 +368,13 @@ func (c *Config) apiSite(domain string) (statsapi.Site, bool) {
 
 // reports answers reports of st under each site's min_visitors.
 func (c *Config) reports(st *store.Store) store.Reports {
-	return store.Reports{Store: st, Min: c.minVisitors}
+	return store.Reports{Store: st, Min: c.minVisitors, Daily: c.daily}
+}
+
+// daily tells whether a site's reports are no finer than a day.
+func (c *Config) daily(site string) bool {
+	s := c.site(site)
+	return s != nil && s.Grain == "day"
 }
 
 func (c *Config) minVisitors(site string) int {

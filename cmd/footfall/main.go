@@ -58,7 +58,7 @@ func commands() []command {
 	return []command{
 		{name: "serve", what: "collect hits and serve the dashboard", run: runServe},
 		{name: "demo", what: "fill a demo site with weeks of traffic and serve it", run: runDemo},
-		{name: "check", what: "validate configuration and environment, then exit", run: runCheck},
+		{name: "check", args: "[--profile cnil|uk|strict [--bundle FILE] | --verify-bundle FILE]", what: "validate configuration and environment; or hold the running installation against a profile", run: runCheck},
 		{name: "token", args: "add NAME | list | remove NAME", what: "tokens for the Stats API", run: runToken},
 		{name: "user", args: "add NAME | grant NAME | passwd NAME | totp NAME | revoke [NAME] | list | remove NAME | link", what: "people who may log in", run: runUser},
 		{name: "query", args: "JSON", what: "answer a Stats API query", run: runQuery},
@@ -156,15 +156,18 @@ func runVersion(_ context.Context, s streams, args []string) error {
 	if _, err := f.parse(args, 0, 0); err != nil {
 		return err
 	}
-	v := version
-	if v == "" {
-		v = "unknown"
-		if bi, ok := debug.ReadBuildInfo(); ok {
-			v = bi.Main.Version
-		}
-	}
-	_, err := fmt.Fprintf(s.out, "footfall %s\n", v)
+	_, err := fmt.Fprintf(s.out, "footfall %s\n", programVersion())
 	return err
+}
+
+func programVersion() string {
+	if version != "" {
+		return version
+	}
+	if bi, ok := debug.ReadBuildInfo(); ok {
+		return bi.Main.Version
+	}
+	return "unknown"
 }
 
 // flags are those that every subcommand takes, and room for its own.

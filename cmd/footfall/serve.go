@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kantarainitiative/footfall/beacon"
+	"github.com/kantarainitiative/footfall/policy"
 )
 
 // serveFlags are those of the commands that serve.
@@ -164,14 +165,27 @@ func welcome(w io.Writer, a *app) error {
 	return err
 }
 
-func runCheck(_ context.Context, s streams, args []string) error {
+func runCheck(ctx context.Context, s streams, args []string) error {
 	f := newServeFlags("check", s)
+	profile := f.String("profile", "", "hold the running installation against a `profile`: "+strings.Join(policy.ProfileNames(), ", "))
+	bundle := f.String("bundle", "", "with --profile: write the result, signed, with notice and configuration, to a `file`")
+	verify := f.String("verify-bundle", "", "check the signature of such a `file`")
+	key := f.String("key", "", "with --verify-bundle: the published key, a `file` (default: this installation's)")
+	asJSON := f.Bool("json", false, "with --profile: print JSON")
 	if _, err := f.parse(args, 0, 0); err != nil {
 		return err
 	}
 	cfg, err := f.load()
 	if err != nil {
 		return err
+	}
+	switch {
+	case *verify != "":
+		return verifyBundle(s, cfg, *verify, *key)
+	case *profile != "":
+		return checkProfile(ctx, s, cfg, *profile, *bundle, *asJSON)
+	case *bundle != "" || *asJSON:
+		return usagef("--bundle and --json want --profile")
 	}
 	return check(s.out, cfg)
 }

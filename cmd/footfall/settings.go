@@ -325,6 +325,12 @@ func (m *cookieMode) UnmarshalYAML(n *yaml.Node) error {
 	return oneOf(n, "cookie", (*string)(m), "none", "consented")
 }
 
+type grain string
+
+func (g *grain) UnmarshalYAML(n *yaml.Node) error {
+	return oneOf(n, "grain", (*string)(g), "hour", "day")
+}
+
 func oneOf(n *yaml.Node, key string, p *string, allowed ...string) error {
 	if !slices.Contains(allowed, n.Value) {
 		return fmt.Errorf("line %d: %s: %q is none of %s", n.Line, key, n.Value, strings.Join(allowed, ", "))

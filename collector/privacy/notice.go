@@ -77,7 +77,7 @@ func (n *NoticePages) ownPage(v *view) ([]byte, error) {
 	if err := n.own.Execute(&b, v); err != nil {
 		return nil, fmt.Errorf("templates: %w", err)
 	}
-	if missing := v.Notice.Missing(textOf(b.Bytes())); len(missing) > 0 {
+	if missing := v.Notice.Missing(TextOf(b.Bytes())); len(missing) > 0 {
 		return nil, policy.LeftOut(NoticeTemplate, v.Notice.Facts.Site, missing)
 	}
 	return b.Bytes(), nil
@@ -216,8 +216,8 @@ func (p *Pages) answerPage(w *fasthttp.Response, name string, v *view) {
 	w.SetBody(b)
 }
 
-// textOf returns what a page says: its text, without markup, styles and scripts.
-func textOf(page []byte) string {
+// TextOf returns what a page says: its text, without markup, styles and scripts.
+func TextOf(page []byte) string {
 	var b strings.Builder
 	skip := ""
 	for z := html.NewTokenizer(bytes.NewReader(page)); ; {

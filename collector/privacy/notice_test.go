@@ -25,7 +25,7 @@ func TestNoticePageHoldsEveryFact(t *testing.T) {
 		if err := pages.Write(&b, d); err != nil {
 			t.Fatal(err)
 		}
-		if missing := d.Missing(textOf([]byte(b.String()))); len(missing) > 0 {
+		if missing := d.Missing(TextOf([]byte(b.String()))); len(missing) > 0 {
 			t.Errorf("%s: the page lacks %q", cookie, missing)
 		}
 		if !strings.Contains(b.String(), `href="https://stats.example.org/privacy/me?site=example.org"`) {
