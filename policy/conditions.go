@@ -160,7 +160,7 @@ func judgeKept(l limits, m *Measured) (out []finding) {
 		f := &m.Sites[i].Facts
 		for _, kind := range sortedKeys(f.Kept()) {
 			if period := f.Kept()[kind]; l.keep > 0 && (Period(period).Days() > l.keep || Period(period).Days() == 0) {
-				out = append(out, finding{f.Site, Fail, kind + " are to be kept for " + period})
+				out = append(out, finding{f.Site, Fail, "kept of " + kind + ": " + cmp.Or(period, "no limit")})
 			}
 		}
 		if !f.Disposal {
