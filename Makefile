@@ -9,7 +9,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED := 0
 # A test that needs longer than this hangs.
-TEST_TIMEOUT := 15m
+TEST_TIMEOUT := 30m
 
 .PHONY: run build parts test test-quick race lint bench soak ceilings fuzz generate demo clean
 
