@@ -31,10 +31,10 @@ type siteHeldJSON struct {
 
 // numberJSON is what is held under the number of the period, which others may share.
 type numberJSON struct {
-	From      string `json:"from"` // the first date that it is good for, on the site's calendar
-	KeyErased string `json:"key_erased"`
-	Shared    bool   `json:"shared"` // true: there are counts only
-	countsJSON
+	From        string `json:"from"` // the first date that it is good for, on the site's calendar
+	KeyErased   string `json:"key_erased"`
+	Shared      bool   `json:"shared"` // true: there are counts only
+	*countsJSON        // nil, and so not there: nothing could be looked up
 }
 
 type countsJSON struct {
@@ -51,8 +51,8 @@ type countsJSON struct {
 type cookieJSON struct {
 	Given string `json:"given"`
 	Ends  string `json:"ends"`
-	countsJSON
-	Rows []rowJSON `json:"rows"` // the newest first
+	*countsJSON
+	Rows []rowJSON `json:"rows"` // the newest first; null: nothing could be looked up
 	More bool      `json:"more"` // there are older ones
 }
 
@@ -157,23 +157,42 @@ func countsOf(h *event.Held) countsJSON {
 
 func rfc3339(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
+// What is said where a deletion was ordered and the database cannot be asked.
+const (
+	noLook    = "Nothing could be looked up now: there are no figures here, and that does not mean that nothing is held."
+	orderKept = "The order to delete is written down and will be carried out, also after a restart. Until then everything is as before."
+)
+
 func heldOf(hs []holding, d *deletion, now time.Time) heldJSON {
 	out := heldJSON{At: rfc3339(now), Sites: []siteHeldJSON{}, Notes: []string{
 		"Under a number that others can share there are counts, never pages or times.",
 		"What was counted before the number's period, or without a number, cannot be linked to anybody any more: the keys are erased.",
 		"Nothing here was typed in by you: correcting it is deleting it.",
 	}}
+	looked := d == nil || !d.lookFailed
 	if d != nil {
+		if !looked {
+			out.Notes = []string{noLook}
+			if !d.Done {
+				out.Notes = []string{noLook, orderKept}
+			}
+		}
 		out.Deleted = &deletedJSON{Rows: d.Rows, Done: d.Done, Ordered: rfc3339(d.At), Verified: !d.lookFailed, Withdrawn: d.withdrew}
 	}
 	for i := range hs {
 		h := &hs[i]
 		s := siteHeldJSON{Site: h.site.Domain, Number: numberJSON{
-			From: h.first().String(), KeyErased: rfc3339(h.erased), Shared: true, countsJSON: countsOf(&h.shared),
+			From: h.first().String(), KeyErased: rfc3339(h.erased), Shared: true,
 		}}
+		if looked {
+			s.Number.countsJSON = new(countsOf(&h.shared))
+		}
 		if h.cookie.Visitor != 0 {
 			given := h.cookie.First + 1
-			k := &cookieJSON{Given: given.String(), Ends: (given + ConsentDays).String(), countsJSON: countsOf(&h.own), Rows: []rowJSON{}, More: h.own.More}
+			k := &cookieJSON{Given: given.String(), Ends: (given + ConsentDays).String()}
+			if looked {
+				k.countsJSON, k.Rows, k.More = new(countsOf(&h.own)), []rowJSON{}, h.own.More
+			}
 			for j := range h.own.Events {
 				k.Rows = append(k.Rows, rowOf(&h.own.Events[j]))
 			}

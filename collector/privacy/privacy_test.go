@@ -2,6 +2,7 @@ package privacy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,6 +31,7 @@ type shelf struct {
 	did    []string
 	err    error
 	later  bool
+	away   error         // of look-ups only
 	block  chan struct{} // look-ups wait for it
 }
 
@@ -67,7 +69,7 @@ func (s *shelf) Held(ctx context.Context, who []event.Subject, details bool) (h 
 	for k, rows := range n {
 		h.Counts = append(h.Counts, event.KindCount{Kind: k, Rows: rows})
 	}
-	return h, s.err
+	return h, cmp.Or(s.err, s.away)
 }
 
 func (s *shelf) Erase(_ context.Context, who []event.Subject) (e event.Erasure, err error) {
@@ -297,6 +299,45 @@ func TestDelete(t *testing.T) {
 	d.err = errors.New("dial tcp 10.1.2.3:9000: refused")
 	if status, _, text = d.ask("POST", "/privacy/me", "action=delete", cookie); status != 503 || !strings.Contains(text, "Nothing was deleted.") || strings.Contains(text, "10.1.2.3") {
 		t.Errorf("%d\n%s", status, text)
+	}
+}
+
+// TestDeleteWhileDown: the order is taken while the database is away. No figure is given then, neither 0 nor another, and
+// the words say what becomes of it.
+func TestDeleteWhileDown(t *testing.T) {
+	d := newDesk(t, stamp{})
+	cookie, id := d.agreed()
+	d.rows, d.later, d.away = []event.Event{row(id, "/b"), row(shared("club.example", dayNumber), "/a")}, true, errors.New("dial tcp 10.1.2.3:9000: refused")
+	status, _, text := d.ask("POST", "/privacy/me", "action=delete", cookie, accept("application/json"))
+	var got struct {
+		Deleted struct{ Done, Verified bool }
+		Sites   []struct{ Number, Cookie map[string]any }
+	}
+	if err := json.Unmarshal([]byte(text), &got); err != nil || status != 200 || got.Deleted.Done || got.Deleted.Verified || len(got.Sites) != 1 || got.Sites[0].Cookie == nil {
+		t.Fatalf("%d %v %s", status, err, text)
+	}
+	for _, part := range []map[string]any{got.Sites[0].Number, got.Sites[0].Cookie} {
+		for _, name := range []string{"pageviews", "events", "reading_times", "mails_opened", "mail_links", "visits", "waiting", "rows"} {
+			if v, is := part[name]; is && v != nil {
+				t.Errorf("%s is said to be %v", name, v)
+			}
+		}
+	}
+	for _, want := range []string{"Nothing could be looked up now", "written down and will be carried out", "Until then everything is as before"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it is not said that %q: %s", want, text)
+		}
+	}
+	status, _, text = d.ask("POST", "/privacy/me", "action=delete", cookie)
+	for _, want := range []string{"Nothing could be looked up now", "Your order is written down", "will be carried out", "Until then everything is as before"} {
+		if !strings.Contains(text, want) || status != 200 {
+			t.Errorf("%d, the page does not say %q", status, want)
+		}
+	}
+	for _, not := range []string{"Looked up for you", "Nothing.", "How many", "0 rows", "10.1.2.3"} {
+		if strings.Contains(text, not) {
+			t.Errorf("the page says %q", not)
+		}
 	}
 }
 
