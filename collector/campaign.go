@@ -61,7 +61,7 @@ func readCampaign(buf []byte, query string, sources Sources) (c campaign, _ []by
 		if *to != "" {
 			continue
 		}
-		value, buf = unescapeQuery(buf, value)
+		value, buf = unescapeValue(buf, value)
 		*to = event.Clean(trim(value), event.MaxUTM)
 	}
 	return c, buf

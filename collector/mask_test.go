@@ -87,6 +87,24 @@ func TestMaskEverywhere(t *testing.T) {
 	}
 }
 
+// TestMaskPlus: a plus that was not escaped is a space in a query. The number behind it is masked all the same, and
+// nothing else changes.
+func TestMaskPlus(t *testing.T) {
+	const number = "+4915112345678"
+	r := newRig(t)
+	e := r.hit(t, `{"n":"pageview","d":"example.org","u":"https://example.org/q?page=`+number+`&utm_source=`+number+`&utm_campaign=+49+151+12345678&utm_term=+new+shoes&utm_content=+42"}`)
+	if v := e.Visit; e.Page != "/q?page=(phone)" || v.UTMSource != "(phone)" || v.UTMCampaign != "(phone)" || v.UTMTerm != "new shoes" || v.UTMContent != "42" {
+		t.Errorf("%+v", e)
+	}
+	for _, u := range []string{"https://example.org/q?page=" + number, url.QueryEscape("https://example.org/q?page=" + number + "&utm_term=" + number)} {
+		r.do(t, "GET", "/ff.gif?d=example.org&t="+number+"&u="+u, "")
+		es := r.spool.take(t)
+		if len(es) != 1 || strings.Contains(texts(&es[0]), "4915") || es[0].Title != "(phone)" || es[0].Page != "/q?page=(phone)" {
+			t.Errorf("%s: %+v", u, es)
+		}
+	}
+}
+
 // Each site of a hit has it as its own setting says.
 func TestMaskPerSite(t *testing.T) {
 	r := newRig(t, func(o *Options) {

@@ -24,7 +24,7 @@ func (x *hit) readPixel(query, referer []byte) {
 			continue
 		}
 		if *to == "" {
-			value, x.buf = unescapeQuery(x.buf, value)
+			value, x.buf = unescapeValue(x.buf, value)
 			*to = trim(value)
 		}
 	}

@@ -190,6 +190,34 @@ func appendUnescaped(buf []byte, s, keep string) []byte {
 	return buf
 }
 
+// unescapeValue is unescapeQuery for a value. A plus that its sender did not escape before a telephone number, also in a
+// value of an address that is the value, is one: as a space it would hide from the masker what the digits are.
+func unescapeValue(buf []byte, s string) (string, []byte) {
+	start := len(buf)
+	out, buf := unescapeQuery(buf, s)
+	for i := start; i < len(buf); i++ {
+		if buf[i] == ' ' && (i == start || buf[i-1] == '=') && isDialled(buf[i+1:]) {
+			buf[i] = '+'
+		}
+	}
+	return out, buf
+}
+
+// isDialled reports whether s begins with 8 to 15 digits (E.164), in groups perhaps, and no letter right behind them.
+func isDialled(s []byte) bool {
+	n := 0
+	for i, c := range s {
+		switch {
+		case '0' <= c && c <= '9':
+			n++
+		case i > 0 && strings.IndexByte(" -.()", c) >= 0:
+		default:
+			return n >= 8 && n <= 15 && (lower(c) < 'a' || lower(c) > 'z')
+		}
+	}
+	return n >= 8 && n <= 15
+}
+
 // unescapeQuery returns a name or value of a query decoded: + is a space.
 func unescapeQuery(buf []byte, s string) (string, []byte) {
 	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
