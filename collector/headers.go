@@ -79,7 +79,7 @@ func (c *cookies) read(list []byte) {
 		name, value, _ := bytes.Cut(bytes.TrimSpace(pair), []byte{'='})
 		switch string(name) {
 		case privacy.OptOutName:
-			c.optedOut = c.optedOut || string(value) == privacy.OptOutValue
+			c.optedOut = c.optedOut || string(value) == privacy.OptOutValue || string(value) == `"`+privacy.OptOutValue+`"` // RFC 6265, section 4.1.1
 		case privacy.ConsentName:
 			switch {
 			case c.several:

@@ -36,3 +36,14 @@ func FuzzHeaders(f *testing.F) {
 		}
 	})
 }
+
+// TestOptOutCookieForms: the value counts with and without quotes, and comes before anything else, even the site.
+func TestOptOutCookieForms(t *testing.T) {
+	r := newRig(t)
+	for value, want := range map[string]string{"1": "optout", `"1"`: "optout", "0": "site", `"0"`: "site", `"1`: "site", "": "site"} {
+		a := r.post(t, `{"n":"pageview","u":"https://nobody.example/","d":"nobody.example"}`, "Cookie: a=b; footfall_optout="+value)
+		if got := a.Header.Get("X-Footfall-Dropped"); got != want {
+			t.Errorf("%s: dropped as %q, want %q", value, got, want)
+		}
+	}
+}

@@ -156,10 +156,10 @@ func contains(sites []*site, s *site) bool {
 // configured: why it is dropped, or how it is counted.
 func (c *Collector) collectFor(cfg *settings, s *site, x *hit, who *visitor) reason {
 	switch {
-	case s == nil:
-		return notSite
 	case x.optedOut:
 		return optedOut
+	case s == nil:
+		return notSite
 	case !s.takes(x.via):
 		return notMeans
 	case x.prefetch:
