@@ -62,7 +62,6 @@ type disposer struct {
 	mu   sync.Mutex
 	last *certificate // of the newest run, nil for none
 	good *certificate // of the newest run that did not fail
-	read bool         // the certificates on disk have been read
 }
 
 // disposerOptions are the parts that a disposer uses.
