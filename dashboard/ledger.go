@@ -21,7 +21,8 @@ type Ledger interface {
 	Ledger(ctx context.Context, q store.LedgerQuery) ([]store.LedgerLine, error)
 	// Outages are the times whose hits reached the database late.
 	Outages(ctx context.Context, site string, from, to time.Time) ([]store.Outage, error)
-	// MaskedPages is where personal data was found, most hits first.
+	// MaskedPages is where personal data was found, most hits first. The page is "" where it is not for
+	// who asks (whom the context tells).
 	MaskedPages(ctx context.Context, q store.LedgerQuery) ([]store.MaskedPage, error)
 	// Spool is how much waits on disk at present, of all sites, how much may, and when the
 	// oldest of it came: zero if nothing waits.
@@ -260,6 +261,8 @@ func (p *ledgerPage) found(masked []store.MaskedPage) {
 	for _, m := range masked {
 		l := maskedLine{What: kindWords(m.Kind), Where: "in what was sent with", Page: m.Page}
 		switch {
+		case m.Page == "":
+			l.Where = "on pages that a privacy officer may see"
 		case m.Page == event.OtherPages:
 			l.Where, l.Page = "on further pages", ""
 		case strings.Contains(m.Page, "("+m.Kind+")"):

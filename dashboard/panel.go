@@ -161,6 +161,9 @@ func fillTab(v view, pd panelDef, t tabDef, p store.Panel, whole store.Totals) t
 			w.Second, w.SecondExact = short(float64(r.Visits)), count(r.Visits)
 		case "events":
 			w.Second, w.SecondExact = short(float64(r.Events)), count(r.Events)
+			if r.NoEvents {
+				w.Second, w.SecondExact = "–", ""
+			}
 		default:
 			w.Second = share(r.Visitors, whole.Visitors)
 		}

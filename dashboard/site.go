@@ -251,8 +251,12 @@ func (h *handler) props(ctx context.Context, v view) (*propPanel, error) {
 				break
 			}
 			value := x.Dimensions[0]
-			k.Rows = append(k.Rows, row{Label: valueLabel(dim, value, ""), Title: value, URL: v.valueURL(dim, value, 0),
-				Bar: bar(whole(x, 0), top), First: count(whole(x, 0)), Second: short(float64(whole(x, 1))), SecondExact: count(whole(x, 1))})
+			w := row{Label: valueLabel(dim, value, ""), Title: value, URL: v.valueURL(dim, value, 0),
+				Bar: bar(whole(x, 0), top), First: count(whole(x, 0)), Second: "–"}
+			if len(x.Metrics) > 1 && x.Metrics[1] != nil { // else withheld
+				w.Second, w.SecondExact = short(float64(whole(x, 1))), count(whole(x, 1))
+			}
+			k.Rows = append(k.Rows, w)
 		}
 		p.Keys = append(p.Keys, k)
 	}

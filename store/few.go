@@ -25,6 +25,8 @@ import (
 //   - More dimensions: a row is told that has k visitors and from which no filter alone leaves out fewer.
 //   - A filtered view is withheld that has fewer than k visitors, that one of its filters leaves fewer
 //     out of, or whose cells are not told. None is fewer than k: whether there is anybody is not told either.
+//   - Events are told only of rows of one name of events ([plan.oneName]): less page views they would be a
+//     group of their own.
 //
 // Not held back: totals and steps of time without filters, and so what two periods differ by; bounds;
 // what follows from knowing which combinations of values are impossible. Visitors behind several cells are

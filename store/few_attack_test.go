@@ -17,8 +17,11 @@ type crowd struct {
 	dims   [2]string
 	cells  [][2]string // pairs of values that occur
 	views  map[[2]string]int
+	own    map[[2]string]int             // custom events
+	actors map[[2]string]map[uint64]bool // who had them
+	leaky  bool                          // take events as told in each row that has page views
 	who    map[[2]string]map[uint64]bool
-	known  [][]int64 // groups of cells whose page views were told, reduced
+	known  [][]int64 // groups whose hits were told, reduced: page views by cell, then custom events by cell
 	asked  int
 	told   int
 }
@@ -61,6 +64,11 @@ func newCrowd(rng *rand.Rand, site string, people int) []event.Event {
 			}
 			out = append(out, event.Event{ID: rng.Uint64() | 1, Site: site, Day: d, Time: d.Time().Unix() + 40000 + int64(i), Seq: uint16(i),
 				Kind: event.PageView, Name: "pageview", Page: page, Hostname: site, VisitorID: visitor, Visit: v})
+			if rng.IntN(6) == 0 {
+				e := out[len(out)-1]
+				e.ID, e.Kind, e.Name = rng.Uint64()|1, event.Custom, skewed("Signup", "Order")
+				out = append(out, e)
+			}
 		}
 	}
 	return out
@@ -68,12 +76,20 @@ func newCrowd(rng *rand.Rand, site string, people int) []event.Event {
 
 func (c *crowd) count() {
 	c.views, c.who = map[[2]string]int{}, map[[2]string]map[uint64]bool{}
+	c.own, c.actors = map[[2]string]int{}, map[[2]string]map[uint64]bool{}
 	for i := range c.events {
 		e := &c.events[i]
 		k := [2]string{valueOf(c.dims[0], e), valueOf(c.dims[1], e)}
 		if c.who[k] == nil {
-			c.who[k] = map[uint64]bool{}
+			c.who[k], c.actors[k] = map[uint64]bool{}, map[uint64]bool{}
 			c.cells = append(c.cells, k)
+		}
+		if e.Kind != event.PageView {
+			c.own[k]++
+			if e.VisitorID != 0 {
+				c.actors[k][e.VisitorID] = true
+			}
+			continue // whoever has one has a page view of the same cell
 		}
 		c.views[k]++
 		if e.VisitorID != 0 {
@@ -117,19 +133,27 @@ func (c *crowd) reduce(group []int64) []int64 {
 	return g
 }
 
-func (c *crowd) learn(in func(k [2]string) bool) (views int) {
-	g := make([]int64, len(c.cells))
+// learn takes the page views of a group as known, or all its events, and returns how many they are.
+func (c *crowd) learn(in func(k [2]string) bool, events bool) (hits int) {
+	g := make([]int64, 2*len(c.cells))
 	for i, k := range c.cells {
-		if in(k) {
-			g[i] = 1
-			views += c.views[k]
+		if !in(k) {
+			continue
+		}
+		g[i] = 1
+		hits += c.views[k]
+		if events {
+			if c.own[k] > 0 { // impossible ones are known
+				g[len(c.cells)+i] = 1
+			}
+			hits += c.own[k]
 		}
 	}
 	c.told++
 	if g = c.reduce(g); g != nil {
 		c.known = append(c.known, g)
 	}
-	return views
+	return hits
 }
 
 // attack asks everything that there is to ask about two dimensions under a min_visitors of rule, and
@@ -141,7 +165,7 @@ func (c *crowd) attack(t *testing.T, s *Store, rule, least int) string {
 	ask := func(dims []string, fs []Filter, limit int) *Result {
 		c.asked++
 		q := Query{Site: c.events[0].Site, From: fewDay.Time(), To: (fewDay + 3).Time(), Now: (fewDay + 4).Time(),
-			Metrics: []string{"pageviews", "visitors", "visits"}, Dimensions: dims, Filters: fs, TotalRows: true, Limit: limit}
+			Metrics: []string{"pageviews", "visitors", "visits", "events"}, Dimensions: dims, Filters: fs, TotalRows: true, Limit: limit}
 		var out *Result
 		for {
 			res, err := reports.Query(t.Context(), q)
@@ -217,8 +241,15 @@ func (c *crowd) attack(t *testing.T, s *Store, rule, least int) string {
 					group = func(k [2]string) bool { return in(k) && !rows[rowOf(k)] && k[axis(dims[0])] == r.Dimensions[0] }
 				}
 			}
-			if views := c.learn(group); views != int(*r.Metrics[0]) {
+			if views := c.learn(group, false); views != int(*r.Metrics[0]) {
 				t.Fatalf("%q %+v: row %q has %v page views, the events %d", dims, fs, r.Dimensions, *r.Metrics[0], views)
+			}
+			if e := r.Metrics[3]; e != nil {
+				if n := c.learn(group, true); n != int(*e) {
+					t.Fatalf("%q %+v: row %q has %v events, not %d", dims, fs, r.Dimensions, *e, n)
+				}
+			} else if c.leaky {
+				c.learn(group, true)
 			}
 			if v := r.Metrics[1]; rule > 0 && v != nil && (len(fs) > 0 || len(dims) > 0) && !slices.Contains(dims, "time:day") && *v < float64(least) && c.total() >= least {
 				t.Errorf("%q %+v: row %q shows %v visitors", dims, fs, r.Dimensions, *v)
@@ -303,6 +334,9 @@ func sortedKeys(m map[string]bool) []string {
 // wholeDays tells whether a group is everybody of some days, who are told of in any case.
 func (c *crowd) wholeDays(g []int64) bool {
 	for i, a := range c.cells {
+		if g[len(c.cells)+i] != 0 {
+			return false
+		}
 		for j, b := range c.cells {
 			if a[0] == b[0] && g[i] != g[j] {
 				return false
@@ -320,23 +354,30 @@ func (c *crowd) isolated(t *testing.T, least int) (found string) {
 	try = func(from int, group []int, who map[uint64]bool) {
 		if len(group) > 0 {
 			tried++
-			g := make([]int64, len(c.cells))
-			var names [][2]string
+			g := make([]int64, 2*len(c.cells))
+			var names []string
 			for _, i := range group {
 				g[i] = 1
-				names = append(names, c.cells[i])
+				names = append(names, fmt.Sprintf("%q%s", c.cells[i%len(c.cells)], map[bool]string{true: " with a custom event"}[i >= len(c.cells)]))
 			}
 			if c.reduce(g) == nil && !c.wholeDays(g) {
-				found = fmt.Sprintf("%v: the %d visitors of %q", c.dims, len(who), names)
+				found = fmt.Sprintf("%v: the %d visitors of %v", c.dims, len(who), names)
 				return
 			}
 		}
-		for i := from; i < len(c.cells) && found == ""; i++ {
+		for i := from; i < 2*len(c.cells) && found == ""; i++ {
+			cell := c.cells[i%len(c.cells)]
+			in := c.who[cell]
+			if i >= len(c.cells) {
+				if in = c.actors[cell]; c.own[cell] == 0 {
+					continue
+				}
+			}
 			all := map[uint64]bool{}
 			for id := range who {
 				all[id] = true
 			}
-			for id := range c.who[c.cells[i]] {
+			for id := range in {
 				all[id] = true
 			}
 			if len(all) < least && tried < 200_000 {
@@ -365,6 +406,13 @@ func TestAttack(t *testing.T) {
 				c.count()
 				if found := c.attack(t, s, 5, 5); found != "" {
 					t.Errorf("it can be told from the answers: %s", found)
+				}
+				if dims[1] == "visit:country" { // nor without withholding events would the attack fail
+					c := &crowd{events: events, dims: dims, leaky: true}
+					c.count()
+					if c.attack(t, s, 5, 5) == "" {
+						t.Error("events less page views tell of nobody")
+					}
 				}
 				if people < 50 && dims[1] == "visit:country" { // the attack is one: without the rule it succeeds
 					c := &crowd{events: events, dims: dims}

@@ -43,6 +43,7 @@ func (p *plan) runFew(ctx context.Context, r *reporter) (*Result, error) {
 		res.Withheld = WithheldRows
 	}
 	p.withholdNearlyAll(res)
+	p.withholdEvents(res)
 	for i := range res.Rows {
 		res.Rows[i].Metrics = res.Rows[i].Metrics[:asked]
 	}
@@ -65,11 +66,47 @@ func (p *plan) withholdNearlyAll(res *Result) {
 				row.Metrics[j] = nil
 			}
 		}
-		if res.Warnings == nil {
-			res.Warnings = map[string]string{}
-		}
-		res.Warnings["visitors"] = fmt.Sprintf("not shown of a row that all but fewer than %d visitors are in", p.q.MinVisitors)
+		res.warn("visitors", fmt.Sprintf("not shown of a row that all but fewer than %d visitors are in", p.q.MinVisitors))
 	}
+}
+
+// oneName tells whether all rows but [Few] are of one name of events each. Elsewhere events less page views
+// would be the custom events of a row, of which it is not known how many visitors had them.
+func (p *plan) oneName() bool {
+	return p.byName() || slices.ContainsFunc(p.q.Filters, pinsName)
+}
+
+func (p *plan) byName() bool {
+	return slices.ContainsFunc(p.dims, func(d dimension) bool { return d.name == "event:name" || d.kind == dimGoal })
+}
+
+func pinsName(f Filter) bool {
+	return f.Op == "is" && (f.Dimension == "event:name" || f.Dimension == "event:goal") && len(f.Values) == 1 &&
+		f.Values[0] != Few && !f.IgnoreCase && len(f.Filters) == 0
+}
+
+// withholdEvents withholds the events of rows that may be of several names.
+func (p *plan) withholdEvents(res *Result) {
+	i := slices.Index(p.q.Metrics, "events")
+	if i < 0 {
+		return
+	}
+	hidden := false
+	for _, row := range res.Rows {
+		if !p.oneName() || p.byName() && slices.Contains(row.Dimensions, Few) && !slices.ContainsFunc(p.q.Filters, pinsName) {
+			row.Metrics[i], hidden = nil, true
+		}
+	}
+	if hidden {
+		res.warn("events", "shown by event:name or event:goal, or of one of them, and not of (few) names: it would tell of too few visitors")
+	}
+}
+
+func (r *Result) warn(metric, text string) {
+	if r.Warnings == nil {
+		r.Warnings = map[string]string{}
+	}
+	r.Warnings[metric] = text
 }
 
 func (v *fewView) nearlyAll(visitors uint64) bool {
@@ -91,6 +128,8 @@ func (p *plan) base(m metric) string {
 	}
 	behind := ""
 	switch {
+	case m.name == "events" && !p.oneName():
+		return "toInt64(-1)"
 	case m.name == "bounce_rate":
 		behind = "sum(entry_people)"
 	case m.parts&partVisits != 0:

@@ -324,6 +324,9 @@ func (o *overview) panel(name string, d dimension, rows []figure) Panel {
 		if few := o.now.few; few != nil && few.nearlyAll(row.Visitors) {
 			row = PanelRow{Value: row.Value, PageViews: row.PageViews, Events: row.Events, Withheld: true}
 		}
+		if o.now.few != nil && !slices.ContainsFunc(o.q.Filters, pinsName) && (f.value == Few || d.name != "event:name" && d.kind != dimGoal) {
+			row.Events, row.NoEvents = 0, true
+		}
 		if n := names[f.value]; n != "" {
 			if row.Label = n; name == "visit:country_name" {
 				row.Value, row.Label = n, ""

@@ -96,6 +96,7 @@ type PanelRow struct {
 	Duration  uint64
 
 	Withheld bool // only page views and events are told: nearly all visitors are in the row, and too few are not
+	NoEvents bool // Events is withheld, and 0: less PageViews it would tell of too few visitors
 }
 
 // Panel is the top of one dimension, most visitors first, ties by value.

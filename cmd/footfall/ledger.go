@@ -342,7 +342,13 @@ func (a *app) serveLedger(w http.ResponseWriter, r *http.Request) {
 	}
 	var books any
 	if q.PII {
-		books, err = readPII(r.Context(), a.config(), a.store.Store, q)
+		var found *piiReport
+		if found, err = readPII(r.Context(), a.config(), a.store.Store, q); err == nil {
+			if !seesMasked(r.Context()) {
+				found.withoutPages(a.config().minVisitors)
+			}
+			books = found
+		}
 	} else {
 		books, err = readBooks(r.Context(), a.config(), a.store.Store, a.spool, q)
 	}
@@ -381,7 +387,20 @@ func (p ledgerPages) Outages(ctx context.Context, site string, from, to time.Tim
 }
 
 func (p ledgerPages) MaskedPages(ctx context.Context, q store.LedgerQuery) ([]store.MaskedPage, error) {
-	return p.a.store.MaskedPages(ctx, q)
+	found, err := p.a.store.MaskedPages(ctx, q)
+	if err != nil || seesMasked(ctx) || p.a.config().minVisitors(q.Site) == 0 {
+		return found, err
+	}
+	var out []store.MaskedPage
+	for _, m := range found {
+		i := slices.IndexFunc(out, func(x store.MaskedPage) bool { return x.Kind == m.Kind })
+		if i < 0 {
+			i, out = len(out), append(out, store.MaskedPage{Site: m.Site, Kind: m.Kind})
+		}
+		out[i].Masked += m.Masked
+		out[i].Dropped += m.Dropped
+	}
+	return out, nil
 }
 
 func (p ledgerPages) Spool() (bytes, limit int64, oldest time.Time) {

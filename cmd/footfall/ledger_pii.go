@@ -13,6 +13,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/kantarainitiative/footfall/dashboard/auth"
 	"github.com/kantarainitiative/footfall/store"
 )
 
@@ -25,7 +26,7 @@ type piiReport struct {
 type piiRow struct {
 	Site    string `json:"site"`
 	Kind    string `json:"kind"`
-	Page    string `json:"page"`
+	Page    string `json:"page"`    // "" where it is not for the reader
 	Hits    uint64 `json:"hits"`    // Masked + Dropped
 	Masked  uint64 `json:"masked"`  // stored without it
 	Dropped uint64 `json:"dropped"` // not counted for it
@@ -54,10 +55,46 @@ func readPII(ctx context.Context, c *Config, st *store.Store, q booksQuery) (*pi
 			r.Pages = append(r.Pages, piiRow{p.Site, p.Kind, p.Page, p.Masked + p.Dropped, p.Masked, p.Dropped})
 		}
 	}
+	r.sort()
+	return r, nil
+}
+
+// seesMasked tells whether who asks may see on which pages personal data was found, however few were
+// there. The control socket has no identity: who has the data directory has all of it.
+func seesMasked(ctx context.Context) bool {
+	id, ok := auth.Of(ctx)
+	return !ok || id.May(auth.Privacy)
+}
+
+// withoutPages leaves of sites with a rule on small numbers the kinds only, in rows without a page: one may
+// have been seen by anybody alone.
+func (r *piiReport) withoutPages(min func(site string) int) {
+	out := []piiRow{}
+	at := map[[2]string]int{}
+	for _, p := range r.Pages {
+		if min(p.Site) == 0 {
+			out = append(out, p)
+			continue
+		}
+		k := [2]string{p.Site, p.Kind}
+		i, ok := at[k]
+		if !ok {
+			i = len(out)
+			at[k] = i
+			out = append(out, piiRow{Site: p.Site, Kind: p.Kind})
+		}
+		out[i].Hits += p.Hits
+		out[i].Masked += p.Masked
+		out[i].Dropped += p.Dropped
+	}
+	r.Pages = out
+	r.sort()
+}
+
+func (r *piiReport) sort() {
 	slices.SortFunc(r.Pages, func(a, b piiRow) int {
 		return cmp.Or(cmp.Compare(b.Hits, a.Hits), strings.Compare(a.Site, b.Site), strings.Compare(a.Page, b.Page), strings.Compare(a.Kind, b.Kind))
 	})
-	return r, nil
 }
 
 func (r *piiReport) print(out io.Writer) error {
