@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
 	"reflect"
 	"strings"
 	"testing"
@@ -40,5 +42,37 @@ func TestPII(t *testing.T) {
 	}
 	if r, status := p.ledger("--site", "example.net"); status != 0 || r.Total.Dropped["pii"] != 2 || !r.Balances {
 		t.Errorf("status %d, %+v", status, r)
+	}
+}
+
+// TestPIIPagesBelowMinVisitors: where small groups are not shown, a token learns what kinds of personal data
+// were found and how often, and not on which pages; whoever owns the machine learns the pages.
+func TestPIIPagesBelowMinVisitors(t *testing.T) {
+	p := start(t, t.TempDir(), "--config", writeConfig(t, "sites: [{domain: example.org, min_visitors: 5}]\n"))
+	p.hit(`{"n":"pageview","u":"https://example.org/vip/zed@example.fr","d":"example.org"}`)
+	eventually(t, "the page is on the books", func() (string, bool) {
+		out, errs, _ := footfall(t, "", "ledger", "--pii", "--json", "--data", p.data, "--config", p.args[1])
+		return out + errs, strings.Contains(out, "/vip/(email)")
+	})
+	token, errs, status := footfall(t, "", "token", "add", "board", "--data", p.data)
+	if status != 0 {
+		t.Fatal(errs)
+	}
+	r, err := http.NewRequest("GET", p.staff+"/api/v2/ledger?site_id=example.org&pii=true", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
+	res, err := p.client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.StatusCode != http.StatusOK || !strings.Contains(string(b), `"kind":"email"`) || strings.Contains(string(b), "vip") {
+		t.Errorf("a token learns: %d %s", res.StatusCode, b)
 	}
 }
